@@ -1,0 +1,193 @@
+r"""A chunk: the unit of delivery. One header line of JSON, a newline, the body; its CRC tells corruption from bad content.
+
+    {"v":1,"site":"s","agent":"gw1","epoch":"9f…","seq":7,"kind":"readings","n":2,"crc":123,"table":"ab…"}\n
+    [[0,1764000000000,123456,3],[1,1764000000000,17,3]]
+
+Bodies by kind: `readings` rows of [channel index in the table, t_ms, value, quality]; `declare` a channel table;
+`events` production events; `gap` one record of what an agent had to drop. (agent, epoch, seq) is the chunk's identity.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+import orjson
+
+from plantprint.facts import Channel, ChannelKind
+from plantprint.wire import CHUNK_BYTES_MAX, VERSION
+
+ChunkKind = Literal["readings", "declare", "events", "gap"]
+Row = tuple[int, int, int, int]
+
+
+class UnreadableEnvelopeError(ValueError):
+    """The envelope cannot be trusted (corruption, cut, oversize): dead-letter it, do not acknowledge, a resend heals."""
+
+
+class UnknownVersionError(ValueError):
+    """A wire version this program does not speak: never acknowledge, raise an alarm, upgrade the collector first."""
+
+
+class BadBodyError(ValueError):
+    """The envelope is intact and its content is not what its kind promises: dead-letter the bytes and move on."""
+
+
+class ChunkHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """Identity and shape of a chunk; `revision` above 0 marks rows that correct earlier values."""
+
+    v: int
+    site: str
+    agent: str
+    epoch: str
+    seq: int
+    kind: ChunkKind
+    n: int
+    crc: int
+    table: str = ""
+    revision: int = 0
+
+
+class ChannelDecl(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    unit: str
+    decimals: int
+    kind: ChannelKind
+    period_s: int = 0
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent dropped because its outbox was full: counted, never silent."""
+
+    from_ms: int
+    to_ms: int
+    lost_chunks: int
+    lost_rows: int
+    reason: str
+
+
+_header_decoder = msgspec.json.Decoder(ChunkHeader)
+_rows_decoder = msgspec.json.Decoder(list[Row])
+_table_decoder = msgspec.json.Decoder(list[ChannelDecl])
+_gap_decoder = msgspec.json.Decoder(Gap)
+
+
+def seal(  # noqa: PLR0917 - an envelope is its fields
+    site: str,
+    agent: str,
+    epoch: str,
+    seq: int,
+    kind: ChunkKind,
+    body: bytes,
+    n: int,
+    *,
+    table: str = "",
+    revision: int = 0,
+) -> tuple[ChunkHeader, bytes]:
+    """The header and final bytes of a chunk; raises `ValueError` above the size limit."""
+    header = ChunkHeader(
+        v=VERSION, site=site, agent=agent, epoch=epoch, seq=seq, kind=kind, n=n,
+        crc=zlib.crc32(body), table=table, revision=revision,
+    )  # fmt: skip
+    payload = msgspec.json.encode(header) + b"\n" + body
+    if len(payload) > CHUNK_BYTES_MAX:
+        raise ValueError(f"a chunk of {len(payload)} bytes exceeds the limit of {CHUNK_BYTES_MAX}")
+    return header, payload
+
+
+def properties(header: ChunkHeader) -> list[tuple[str, str]]:
+    """The MQTT 5 user properties that repeat the header's identity."""
+    return [
+        ("v", str(header.v)), ("epoch", header.epoch), ("seq", str(header.seq)),
+        ("n", str(header.n)), ("crc", str(header.crc)),
+    ]  # fmt: skip
+
+
+def unseal(payload: bytes, user_properties: Sequence[tuple[str, str]] = ()) -> tuple[ChunkHeader, bytes]:
+    """Header and body of intact bytes; raises `UnknownVersionError` or `UnreadableEnvelopeError`.
+
+    User properties may be absent (a bridge may strip them); present ones must agree with the payload.
+    """
+    if len(payload) > CHUNK_BYTES_MAX:
+        raise UnreadableEnvelopeError(f"{len(payload)} bytes exceed the limit of {CHUNK_BYTES_MAX}")
+    head, newline, body = payload.partition(b"\n")
+    if not newline:
+        raise UnreadableEnvelopeError("no header line")
+    _check_version(head)
+    try:
+        header = _header_decoder.decode(head)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UnreadableEnvelopeError(f"header: {error}") from error
+    if zlib.crc32(body) != header.crc:
+        raise UnreadableEnvelopeError("the body's CRC does not match its header")
+    if not 0 <= header.seq < 2**62 or not 0 <= header.n <= CHUNK_BYTES_MAX or not 0 <= header.revision < 2**15:
+        raise UnreadableEnvelopeError("seq, n or revision out of range")
+    expected: Mapping[str, str] = dict(properties(header))
+    for name, value in user_properties:
+        if expected.get(name, value) != value:
+            raise UnreadableEnvelopeError(
+                f"user property {name}={value!r} contradicts the payload's {expected[name]!r}"
+            )
+    return header, body
+
+
+def _check_version(head: bytes) -> None:
+    try:
+        version = orjson.loads(head).get("v")
+    except (orjson.JSONDecodeError, AttributeError) as error:
+        raise UnreadableEnvelopeError(f"header: {error}") from error
+    if version != VERSION:
+        if isinstance(version, int):
+            raise UnknownVersionError(f"wire version {version}; this program speaks {VERSION}")
+        raise UnreadableEnvelopeError("header without a version")
+
+
+def encode_rows(rows: Sequence[Row]) -> bytes:
+    return orjson.dumps(rows)
+
+
+def decode_rows(header: ChunkHeader, body: bytes) -> list[Row]:
+    """Rows of a `readings` chunk; raises `BadBodyError`. Meaning of channel and time is the collector's to check."""
+    try:
+        rows = _rows_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadBodyError(f"rows: {error}") from error
+    if len(rows) != header.n:
+        raise BadBodyError(f"{len(rows)} rows where the header says {header.n}")
+    return rows
+
+
+def encode_table(channels: Sequence[Channel]) -> bytes:
+    """The body of a `declare` chunk; a row's channel index is the position in this list."""
+    return msgspec.json.encode(
+        [ChannelDecl(name=c.name, unit=c.unit, decimals=c.decimals, kind=c.kind, period_s=c.period_s) for c in channels]
+    )
+
+
+def table_hash(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:16]
+
+
+def decode_table(header: ChunkHeader, body: bytes) -> list[Channel]:
+    """Channels of a `declare` chunk; raises `BadBodyError`."""
+    try:
+        decls = _table_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadBodyError(f"channel table: {error}") from error
+    for decl in decls:
+        if not 0 <= decl.decimals <= 12 or decl.period_s < 0 or not 0 < len(decl.name) <= 200:
+            raise BadBodyError(f"channel {decl.name!r}: decimals must be 0 to 12, period_s not negative")
+    return [Channel(header.agent, d.name, d.unit, d.decimals, d.kind, d.period_s) for d in decls]
+
+
+def encode_gap(gap: Gap) -> bytes:
+    return msgspec.json.encode(gap)
+
+
+def decode_gap(body: bytes) -> Gap:
+    """Raises `BadBodyError`."""
+    try:
+        return _gap_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadBodyError(f"gap: {error}") from error
