@@ -1,4 +1,4 @@
-"""Recorded facts as frozen values: channels, readings, production events, and issues; all that accounting may look at."""
+"""Recorded facts as frozen values: channels, readings, production events, issues; all that accounting may look at."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -25,7 +25,7 @@ class Quality(IntEnum):
 class Channel:
     """A stream of values that an agent declares: unit, decimals of its integers, kind; amounts also name their period.
 
-    `counter` only grows; `gauge` is a rate (kW, m3/h); `amount` is a quantity over the `period_s` that ends at its time.
+    `counter` only grows; `gauge` is a rate (kW, m3/h); `amount` is a quantity over the `period_s` ending at its time.
     """
 
     agent: str

@@ -1,7 +1,7 @@
 """Exact integer amounts: scaling, decimal text, unit conversion, and the one rule by which an amount is divided.
 
-Amounts are integers in millionths of a unit (`MICRO`). Division follows rule R1 of the accounting definition: cumulative
-rounding half to even in canonical order, so that shares always add up to exactly what was divided.
+Amounts are integers in millionths of a unit (`MICRO`). Division follows rule R1 of the accounting
+definition: cumulative rounding half to even in canonical order, so that shares always add up to what was divided.
 """
 
 from collections.abc import Sequence

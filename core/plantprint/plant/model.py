@@ -77,7 +77,7 @@ class Source(_Model):
 
 
 class Binding(_Model):
-    """Which channel feeds a meter from when to when; `ratio` multiplies its values (CT x PT not applied in the device)."""
+    """Which channel feeds a meter from when to when; `ratio` is the CT x PT that the device does not apply."""
 
     channel: ChannelRef
     valid_from: AwareDatetime | None = None
@@ -102,7 +102,7 @@ class Meter(_Model):
 
 
 class Pool(_Model):
-    """A shared header with one output unit. `mix_window` auto: an hour where it converts or has a rest, else a bucket."""
+    """A shared header with one output unit. `mix_window` auto: an hour if it converts or has a rest, else a bucket."""
 
     id: Id
     name: Text

@@ -1,4 +1,4 @@
-r"""A chunk: the unit of delivery. One header line of JSON, a newline, the body; its CRC tells corruption from bad content.
+r"""A chunk, the unit of delivery: a header line of JSON, a newline, the body; a CRC tells corruption from bad content.
 
     {"v":1,"site":"s","agent":"gw1","epoch":"9f…","seq":7,"kind":"readings","n":2,"crc":123,"table":"ab…"}\n
     [[0,1764000000000,123456,3],[1,1764000000000,17,3]]
@@ -23,7 +23,7 @@ Row = tuple[int, int, int, int]
 
 
 class UnreadableEnvelopeError(ValueError):
-    """The envelope cannot be trusted (corruption, cut, oversize): dead-letter it, do not acknowledge, a resend heals."""
+    """The envelope cannot be trusted (corrupt, cut, oversize): dead-letter it, do not acknowledge; a resend heals."""
 
 
 class UnknownVersionError(ValueError):

@@ -71,6 +71,7 @@ create index batch_started on batch (site, started_at);
 
 create table issue (
     site text not null,
+    origin text not null default '',
     code text not null,
     place text not null,
     message text not null,
@@ -108,3 +109,12 @@ create table statement (
     primary key (site, shipment, batch)
 );
 create trigger statement_append_only before update or delete on statement for each row execute function pp_append_only();
+
+-- Per settled hour the time in which meters behind a batch were unknown.
+create table batch_missing (
+    site text not null,
+    batch text not null,
+    hour_at timestamptz not null,
+    missing_ms bigint not null,
+    primary key (site, batch, hour_at)
+);

@@ -25,3 +25,40 @@ select site, code, place, message, remedy, at, first_seen_at, last_seen_at, seen
 
 create view report_live as
 select site, kind, id, body, updated_at from live;
+
+-- The newest plant model of every site, opened up: names of places, and what turns amounts into emissions.
+create view newest_plant_model as
+select distinct on (site) site, version, body from plant_model order by site, version desc;
+
+create view report_site as
+select s.site, coalesce(m.body #>> '{site,name,en}', s.name ->> 'en', s.site) as name,
+       coalesce(m.body #>> '{site,timezone}', 'UTC') as timezone
+from site s left join newest_plant_model m using (site);
+
+create view report_work_center as
+select m.site, c ->> 'id' as work_center, c #>> '{name,en}' as name,
+       (c #>> '{budget,kg_co2e_per_hour}')::numeric as budget_kg_co2e_per_hour
+from newest_plant_model m cross join lateral jsonb_array_elements(m.body -> 'work_centers') as c;
+
+create view report_work_unit as
+select m.site, c ->> 'id' as work_center, u ->> 'id' as work_unit, u ->> 'step' as step
+from newest_plant_model m cross join lateral jsonb_array_elements(m.body -> 'work_centers') as c
+cross join lateral jsonb_array_elements(c -> 'work_units') as u;
+
+-- A factor counts only in the source's own unit; another unit gives null, which shows, and never a wrong figure.
+create view report_source as
+select m.site, s ->> 'id' as source, s #>> '{name,en}' as name, s ->> 'unit' as unit, s ->> 'kind' as kind,
+       (s ->> 'scope')::smallint as scope, s ->> 'factor' as factor_id, f.version as factor_version,
+       case when f.body ->> 'unit' = s ->> 'unit' then (f.body ->> 'value')::numeric end as kg_co2e_per_unit
+from newest_plant_model m cross join lateral jsonb_array_elements(m.body -> 'sources') as s
+left join (select distinct on (factor_id) factor_id, version, body from factor order by factor_id, version desc) f
+    on f.factor_id = s ->> 'factor';
+
+-- Emission = net amount x the newest factor, per account and hour; null where there is no factor. Outside a line
+-- (losses, overhead, export, stock) work_center is null.
+create view report_emission_hour as
+select a.site, a.hour_at, a.account_kind, a.account_id, u.work_center, a.work_unit, a.step, a.source, s.scope, s.unit,
+       a.amount, s.factor_id, s.factor_version, a.amount * s.kg_co2e_per_unit as kg_co2e
+from report_account_hour a
+left join report_source s using (site, source)
+left join report_work_unit u using (site, work_unit);

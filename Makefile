@@ -1,0 +1,44 @@
+# The few commands of the project; each sets up .venv by itself from a clean clone.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help install run test check bench clean
+
+help:
+	@echo "make install   set up .venv"
+	@echo "make run       the simulated dye house, live, at http://127.0.0.1:8000   (ARGS=\"--for 90s --port 18000 --speed 10\")"
+	@echo "make test      every test this machine can run; says what it skipped      (ARGS=\"-k outbox\")"
+	@echo "make check     format, lint, types, import rules"
+	@echo "make bench     measured speed, as JSON"
+
+$(STAMP): pyproject.toml
+	@command -v git >/dev/null && $(PYTHON) -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "plantprint needs git, make and Python 3.11 or newer with venv:  sudo apt-get install -y git make python3 python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing plantprint and what it needs into $(VENV) (a minute or two) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on -e ".[dev]"
+	@touch $@
+
+install: $(STAMP)
+
+run: $(STAMP)
+	@exec $(BIN)/plantprint run $(ARGS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	@$(BIN)/plantprint bench --json $(ARGS)
+
+clean:
+	rm -rf $(VENV)

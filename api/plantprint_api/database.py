@@ -1,0 +1,89 @@
+"""The api's connections: a pool that reads by default, and the named statements of `queries.sql`."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from plantprint_api.config import ApiSettings
+
+Row = DictRow
+
+SCHEMA_VERSION_MIN = 6
+"""Number of the migration that the statements here rely on."""
+
+
+@cache
+def queries() -> Mapping[str, bytes]:
+    """The statements by the name in their `-- name:` line."""
+    text = resources.files("plantprint_api").joinpath("queries.sql").read_text("utf-8")
+    found: dict[str, bytes] = {}
+    for block in text.split("-- name: ")[1:]:
+        name, _, statement = block.partition("\n")
+        found[name.strip()] = statement.strip().encode()
+    return found
+
+
+async def rows(connection: AsyncConnection[Row], name: str, **parameters: Any) -> list[Row]:
+    """All rows of the statement `name`, which bounds them itself."""
+    cursor = await connection.execute(queries()[name], parameters)
+    return await cursor.fetchall()
+
+
+async def connect(settings: ApiSettings) -> AsyncConnection[Row]:
+    """One connection of its own, reading only, each statement a transaction; for the listener."""
+    return await AsyncConnection.connect(
+        settings.database_url.get_secret_value(), autocommit=True, row_factory=dict_row, **_options(settings)
+    )
+
+
+def _options(settings: ApiSettings) -> dict[str, Any]:
+    return {
+        "options": f"-c statement_timeout={settings.http_statement_timeout_ms} -c timezone=UTC "
+        "-c default_transaction_read_only=on -c idle_in_transaction_session_timeout=60000",
+        "application_name": "plantprint-api",
+        "connect_timeout": 5,
+    }
+
+
+class Database:
+    """Waits at most `http_connection_wait_s` for a connection and then raises `psycopg_pool.PoolTimeout`."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._pool = AsyncConnectionPool[AsyncConnection[Row]](
+            settings.database_url.get_secret_value(),
+            kwargs={"row_factory": dict_row, "autocommit": True, **_options(settings)},
+            min_size=1,
+            max_size=settings.http_connections_max,
+            timeout=settings.http_connection_wait_s,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+            name="plantprint-api",
+        )
+
+    async def open(self) -> None:
+        """Starts connecting; the database may come later."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def rows(self, name: str, **parameters: Any) -> list[Row]:
+        async with self._pool.connection() as connection:
+            return await rows(connection, name, **parameters)
+
+    async def find(self, name: str, **parameters: Any) -> Row | None:
+        found = await self.rows(name, **parameters)
+        return found[0] if found else None
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection[Row]]:
+        """A transaction that may write and has committed when the block has ended."""
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute("set transaction read write")
+            yield connection

@@ -1,0 +1,53 @@
+// The page of a batch: while it runs its figures grow; when it ends the page is loaded anew, settled.
+
+import { state, t, mass, number, steps, percent, bar, fields, setText, drawQuality } from "./format.js";
+import { Stream } from "./stream.js";
+
+const RELOAD_MS = 1500;
+
+function take(kind, body) {
+  if (kind !== "batch" || body.id !== state.batch) return;
+  if (body.ended) {
+    setTimeout(() => location.reload(), RELOAD_MS);
+    return;
+  }
+  const total = fields(document.getElementById("total"));
+  setText(total("total"), mass(body.partial_footprint_kg_co2e));
+  if (total("per_unit") && Number(body.quantity)) {
+    setText(total("per_unit"), number(body.partial_footprint_kg_co2e / body.quantity, 3));
+  }
+  drawQuality(total("quality"), body.quality);
+  showSteps(fields(document.getElementById("by-step"))("steps"), steps(body.by_step));
+  for (const [source, part] of Object.entries(body.by_source ?? {})) {
+    const row = document.querySelector(`[data-source="${CSS.escape(source)}"]`);
+    if (!row) continue;
+    setText(fields(row)("amount"), mass(part.amount));
+    setText(fields(row)("kg"), part.kg_co2e === null ? t("batch.no_factor") : mass(part.kg_co2e));
+  }
+}
+
+function showSteps(host, list) {
+  bar(host, list, "tall");
+  const table = host.querySelector("tbody");
+  while (table.rows.length > list.length) table.deleteRow(-1);
+  list.forEach((segment, index) => {
+    const row = table.rows[index] ?? newStep(table);
+    row.cells[0].firstElementChild.className = `dot ${segment.css}`;
+    setText(row.cells[0].lastChild, segment.label);
+    setText(row.cells[1], segment.text);
+    setText(row.cells[2], percent(segment.width / 100));
+  });
+}
+
+function newStep(table) {
+  const row = table.insertRow();
+  row.insertCell().append(document.createElement("i"), document.createTextNode(""));
+  row.insertCell().className = "num";
+  row.insertCell().className = "num share";
+  return row;
+}
+
+if (state.running) {
+  const url = `/v1/stream?site=${encodeURIComponent(state.site)}&kind=batch&id=${encodeURIComponent(state.batch)}`;
+  new Stream(url, ["batch"], take, () => {});
+}

@@ -1,0 +1,173 @@
+"""Numbers, ages, times and bar segments as the pages write them; `static/format.js` does the same in the browser."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from plantprint.plant import Plant
+from plantprint.times import from_ms, parse_instant
+from plantprint_api.pages.text import Language, name_in, strings
+
+UNKNOWN = "—"
+COLOURS = 8  # classes c0 to c7 of the style sheet, for steps in the order of the plant model
+QUALITIES = ("measured", "recovered", "estimated", "missing")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a bar: place and width in percent of the whole."""
+
+    id: str
+    label: str
+    css: str
+    start: float
+    width: float
+    text: str
+
+
+def zone(name: str) -> tzinfo:
+    """The time zone, or UTC where the machine does not know it."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
+@dataclass(frozen=True)
+class View:
+    """What a template needs to write for one reader and site."""
+
+    language: Language
+    plant: Plant | None
+    timezone: tzinfo
+
+    def t(self, key: str, **values: str | int) -> str:
+        return strings(self.language)[key].format(**values)
+
+    def number(self, value: Any, digits: int) -> str:
+        number = _decimal(value)
+        return UNKNOWN if number is None else f"{number:,.{digits}f}"
+
+    def rate(self, value: Any) -> str:
+        number = _decimal(value)
+        return self.number(value, 1 if number is not None and abs(number) < 1000 else 0)
+
+    def mass(self, value: Any) -> str:
+        number = _decimal(value)
+        return self.number(value, 2 if number is not None and abs(number) < 10_000 else 1)
+
+    def percent(self, share: Any) -> str:
+        number = _decimal(share)
+        if number is None:
+            return UNKNOWN
+        digits = 0 if number in (0, 1) else 1
+        return f"{number * 100:.{digits}f} %"
+
+    def age(self, age_s: float | None) -> str:
+        if age_s is None:
+            return UNKNOWN
+        if age_s < 10:
+            return self.t("time.s", n=f"{age_s:.1f}")
+        for limit, size, key in ((120, 1, "time.s"), (7200, 60, "time.min"), (172_800, 3600, "time.h")):
+            if age_s < limit:
+                return self.t(key, n=int(age_s // size))
+        return self.t("time.d", n=int(age_s // 86_400))
+
+    def time(self, instant: Any) -> str:
+        at = _local(instant, self.timezone)
+        return UNKNOWN if at is None else f"{at:%m-%d %H:%M}"
+
+    def brief(self, instant: Any, at: Any) -> str:
+        """The time of day alone when it is within 20 hours of `at`."""
+        start, end = _local(instant, self.timezone), _local(at, self.timezone)
+        near = start is not None and end is not None and abs(end - start) < timedelta(hours=20)
+        return self.time(instant)[-5:] if near else self.time(instant)
+
+    def full_time(self, instant: Any) -> str:
+        at = _local(instant, self.timezone)
+        return UNKNOWN if at is None else f"{at:%Y-%m-%d %H:%M:%S} {_offset(at)}"
+
+    def step_name(self, step: str) -> str:
+        named = {s.id: s.name.model_dump() for s in self.plant.steps} if self.plant else {}
+        if step in named:
+            return name_in(self.language, named[step], step)
+        return step or self.t("step.none")
+
+    def source_name(self, source: str) -> str:
+        named = {s.id: s.name.model_dump() for s in self.plant.sources} if self.plant else {}
+        return name_in(self.language, named.get(source, {}), source)
+
+    def line_name(self, line: str) -> str:
+        named = {w.id: w.name.model_dump() for w in self.plant.work_centers} if self.plant else {}
+        return name_in(self.language, named.get(line, {}), line)
+
+    def unit_name(self, unit: str) -> str:
+        units = [u for w in self.plant.work_centers for u in w.work_units] if self.plant else []
+        return name_in(self.language, {u.id: u.name.model_dump() for u in units}.get(unit, {}), unit)
+
+    def step_css(self, step: str | None) -> str:
+        order = [s.id for s in self.plant.steps] if self.plant else []
+        return f"c{order.index(step) % COLOURS}" if step in order else "cx"
+
+    def steps(self, by_step: Mapping[str, Any] | None) -> list[Segment]:
+        """Segments of a bar by step, in the order of the model."""
+        order = [s.id for s in self.plant.steps] if self.plant else []
+        names = sorted(by_step or (), key=lambda s: (order.index(s) if s in order else len(order), s))
+        return segments([(s, self.step_name(s), self.step_css(s), (by_step or {})[s]) for s in names], self.mass)
+
+    def sources(self, by_source: Mapping[str, Any] | None) -> list[Segment]:
+        """Each source against the largest: bars of their own, so every one starts at zero."""
+        values = {source: _decimal(value) or Decimal(0) for source, value in (by_source or {}).items()}
+        largest = max(values.values(), default=Decimal(0)) or Decimal(1)
+        return [
+            Segment(s, self.source_name(s), "src", 0, max(0.0, float(v / largest) * 100), self.rate(v))
+            for s, v in sorted(values.items(), key=lambda item: -item[1])
+        ]
+
+    def quality(self, shares: Mapping[str, Any] | None) -> list[Segment]:
+        absent = 0 if shares else None
+        present = [(q, self.t(f"quality.{q}"), f"q-{q}", (shares or {}).get(q, absent)) for q in QUALITIES]
+        return segments(present, self.percent)
+
+
+def segments(parts: Sequence[tuple[str, str, str, Any]], write: Any) -> list[Segment]:
+    """(id, label, css, value) side by side, widths by value; unknown and negative values get no width."""
+    values = [max(_decimal(value) or Decimal(0), Decimal(0)) for *_, value in parts]
+    whole = sum(values) or Decimal(1)
+    found: list[Segment] = []
+    start = Decimal(0)
+    for (name, label, css, value), size in zip(parts, values, strict=True):
+        width = size / whole * 100
+        found.append(Segment(name, label, css, round(float(start), 3), round(float(width), 3), write(value)))
+        start += width
+    return found
+
+
+def budget_bar(rate: Any, limit: Any) -> float:
+    """How far the bar of a line reaches, in percent, where the limit stands at 80."""
+    number, most = _decimal(rate), _decimal(limit)
+    return min(100.0, float(number / most) * 80) if number is not None and most else 0.0
+
+
+def _offset(at: datetime) -> str:
+    minutes = int((at.utcoffset() or timedelta()).total_seconds()) // 60
+    sign, minutes = ("-", -minutes) if minutes < 0 else ("+", minutes)
+    rest = f":{minutes % 60:02d}" if minutes % 60 else ""
+    return f"UTC{sign}{minutes // 60}{rest}" if minutes else "UTC"
+
+
+def _decimal(value: Any) -> Decimal | None:
+    try:
+        number = None if value is None else Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number is not None and number.is_finite() else None
+
+
+def _local(instant: Any, timezone: tzinfo) -> datetime | None:
+    if isinstance(instant, datetime):
+        return instant.astimezone(timezone)
+    return from_ms(parse_instant(instant)).astimezone(timezone) if instant else None

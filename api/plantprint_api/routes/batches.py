@@ -1,0 +1,70 @@
+"""GET /v1/batches: production batches, running, finished and shipped, with their footprints."""
+
+from typing import Annotated, get_args
+
+from fastapi import APIRouter, Query
+
+from plantprint_api import responses as r
+from plantprint_api.context import Context, Ctx, Cursor, Limit, Name, SiteQuery, choices, page, the_only
+from plantprint_api.database import Row
+from plantprint_api.footprints import batch_footprint, batch_items
+from plantprint_api.problems import not_found, responses
+from plantprint_api.rows import decode_cursor, encode_cursor, instant
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+NEVER = "0001-01-01T00:00:00+00:00"
+
+
+@router.get("", responses=responses())
+async def list_batches(
+    ctx: Ctx,
+    site: SiteQuery = None,
+    status: Annotated[
+        list[str] | None, Query(description="planned, running, finished, shipped; several allowed; default all.")
+    ] = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+) -> r.Page[r.Batch]:
+    """Batches, the latest start first; a running one shows what it has caused so far."""
+    n = ctx.limit(limit)
+    at, cursor_site, batch = decode_cursor(cursor, 3)
+    rows = await ctx.database.rows(
+        "batches",
+        site=site,
+        statuses=choices(status, get_args(r.BatchStatus), place="query: status"),
+        cursor_at="-infinity" if at == NEVER else at,
+        cursor_site=cursor_site,
+        cursor_batch=batch,
+        limit=n,
+    )
+    last = rows[-1] if rows else {}
+    after = encode_cursor([last["started_at"] or NEVER, last["site"], last["batch"]]) if rows else ""
+    return r.Page[r.Batch].model_validate(page(await batch_items(ctx, rows), rows, n, after))
+
+
+@router.get("/{batch:path}/footprint", responses=responses(404, 409))
+async def get_batch_footprint(ctx: Ctx, batch: Name, site: SiteQuery = None) -> r.BatchFootprint:
+    """The partial footprint of a batch by step, source, scope and quality, with the factors that were used.
+
+    While the batch runs this is its live figure: settled hours and the open hour together.
+    """
+    row = await find_batch(ctx, batch, site)
+    return r.BatchFootprint.model_validate(await batch_footprint(ctx, row))
+
+
+@router.get("/{batch:path}", responses=responses(404, 409))
+async def get_batch(ctx: Ctx, batch: Name, site: SiteQuery = None) -> r.BatchDetail:
+    """One batch, its live picture while it runs, and its statements."""
+    row = await find_batch(ctx, batch, site)
+    statements = await ctx.database.rows("statements_of_batch", site=row["site"], batch=batch)
+    (item,) = await batch_items(ctx, [row])
+    links = [{**s, "issued_at": instant(s["issued_at"])} for s in statements]
+    return r.BatchDetail.model_validate({**item, "live": row["live"], "statements": links})
+
+
+async def find_batch(ctx: Context, batch: str, site: str | None) -> Row:
+    rows = await ctx.database.rows("batch", batch=batch, site=site)
+    if not rows:
+        raise not_found("batch", batch, site=site, remedy="list the batches with GET /v1/batches")
+    return the_only(rows, f"batch {batch!r}")

@@ -1,0 +1,27 @@
+"""Settings of the accountant; units are in the names."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class AccountantSettings(BaseSettings):
+    """How often it looks, and when data counts as late or missing on the live page."""
+
+    model_config = SettingsConfigDict(env_prefix="PLANTPRINT_", frozen=True, extra="ignore")
+
+    live_ms: int = Field(default=250, gt=0, description="how often the live picture is written, in milliseconds")
+    late_s: float = Field(
+        default=4.0, gt=0, description="data older than this is shown as late, in seconds of wall time"
+    )
+    missing_s: float = Field(
+        default=8.0, gt=0, description="data older than this is shown as missing, in seconds of wall time"
+    )
+    marks_per_pass_max: int = Field(default=20_000, gt=0, description="most dirty marks taken in one pass")
+    settle_slice_s: float = Field(
+        default=2.0,
+        gt=0,
+        description="longest one pass spends on settling hours before others get their turn, in seconds",
+    )
+    accountant_retry_s: float = Field(
+        default=1.0, gt=0, description="pause after an error or before asking for a site again, in seconds"
+    )

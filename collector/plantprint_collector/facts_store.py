@@ -1,0 +1,240 @@
+"""Reads the recorded facts that accounting works from: plant models, channels, events, readings, factors."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from psycopg import Connection
+
+from plantprint.facts import Channel, EventKind, ProductionEvent, Reading
+from plantprint.plant import Plant
+from plantprint.plant.graph import PlantGraph, compile_plant
+from plantprint.plant.model import Meter
+from plantprint.times import SiteClock, from_ms, to_ms
+
+Conn = Connection[tuple[Any, ...]]
+
+_FAR = datetime(9999, 1, 1, tzinfo=UTC)
+_MS = "(extract(epoch from {0}) * 1000)::bigint"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A stored plant model; it applies to hours that start at or after `effective_ms` (None: from the beginning)."""
+
+    version: int
+    effective_ms: int | None
+    graph: PlantGraph
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChannel:
+    channel_id: int
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class MeterSource:
+    """The channels behind a meter's binding: the finest declared decimals, and each stored channel's multiplier to it."""
+
+    meter: Meter
+    ratio: Decimal
+    channel: Channel
+    multipliers: dict[int, int]
+
+
+def load_models(conn: Conn, site: str) -> list[ModelVersion]:
+    """Versions in the order in which they take over: by effective time, a later version of the same time wins."""
+    rows = conn.execute(
+        "select version, effective_at, body from plant_model where site = %s order by effective_at nulls first, version",
+        (site,),
+    ).fetchall()
+    return [
+        ModelVersion(
+            version, None if effective is None else to_ms(effective), compile_plant(Plant.model_validate(body))
+        )
+        for version, effective, body in rows
+    ]
+
+
+def model_at(models: Sequence[ModelVersion], hour_ms: int) -> ModelVersion:
+    """The version in force at an hour's start; before the first effective time the first version applies."""
+    return next((m for m in reversed(models) if m.effective_ms is None or m.effective_ms <= hour_ms), models[0])
+
+
+def load_clock(conn: Conn, site: str) -> SiteClock:
+    row = conn.execute("select clock from site where site = %s", (site,)).fetchone()
+    return SiteClock(**row[0]) if row else SiteClock()
+
+
+def load_channels(conn: Conn, site: str) -> dict[str, list[StoredChannel]]:
+    """Declared channels by `agent/name`, every declared version of each."""
+    found: dict[str, list[StoredChannel]] = {}
+    for channel_id, agent, name, unit, decimals, kind, period_s in conn.execute(
+        "select channel_id, agent, name, unit, decimals, kind, period_s from channel where site = %s order by channel_id",
+        (site,),
+    ):
+        channel = Channel(agent, name, unit, decimals, kind, period_s)
+        found.setdefault(channel.key, []).append(StoredChannel(channel_id, channel))
+    return found
+
+
+def meter_sources(graph: PlantGraph, channels: dict[str, list[StoredChannel]], hour_ms: int) -> dict[str, MeterSource]:
+    """The channel set of every meter in an hour; a meter whose channel nobody has declared yet is absent.
+
+    Versions of one channel that differ in decimals only are one stream; where unit, kind or period differ the newest
+    declaration counts, since the older stream ended when the agent was configured anew.
+    """
+    sources: dict[str, MeterSource] = {}
+    for meter in graph.plant.meters:
+        bound = [
+            b for b in meter.bindings
+            if (b.valid_from is None or to_ms(b.valid_from) <= hour_ms) and (b.valid_to is None or hour_ms < to_ms(b.valid_to))
+        ]  # fmt: skip
+        stored = channels.get(bound[-1].channel, []) if bound else []
+        if not stored:
+            continue
+        newest = stored[-1].channel
+        same = [s for s in stored if _stream(s.channel) == _stream(newest)]
+        finest = max((s.channel for s in same), key=lambda c: c.decimals)
+        multipliers = {s.channel_id: 10 ** (finest.decimals - s.channel.decimals) for s in same}
+        sources[meter.id] = MeterSource(meter, bound[-1].ratio, finest, multipliers)
+    return sources
+
+
+def _stream(channel: Channel) -> tuple[str, str, int]:
+    return (channel.unit, channel.kind, channel.period_s)
+
+
+def load_events(conn: Conn, site: str) -> list[ProductionEvent]:
+    rows = conn.execute(
+        f"select source, event_id, revision, kind, {_MS.format('at')}, body from production_event where site = %s",
+        (site,),
+    ).fetchall()
+    return [
+        ProductionEvent(source, event_id, revision, _kind(kind), at_ms, body)
+        for source, event_id, revision, kind, at_ms, body in rows
+    ]
+
+
+def _kind(kind: str) -> EventKind:
+    return kind  # type: ignore[return-value]  # the wire refuses other kinds before they are stored
+
+
+def load_factor_rows(conn: Conn) -> list[tuple[str, int, dict[str, Any]]]:
+    """(factor_id, version, body) of the newest version of every factor."""
+    return conn.execute(
+        "select distinct on (factor_id) factor_id, version, body from factor order by factor_id, version desc"
+    ).fetchall()
+
+
+class ReadingWindow:
+    """Readings of a set of channels in (after, upto] with what is needed beyond it, cut per hour without asking again."""
+
+    def __init__(
+        self, conn: Conn, channel_ids: Sequence[int], after_ms: int, upto_ms: int | None, lookahead: int
+    ) -> None:
+        self._lookahead = lookahead
+        self._by_channel: dict[int, list[Reading]] = {channel_id: [] for channel_id in channel_ids}
+        for channel_id, *reading in _fetch(conn, channel_ids, after_ms, upto_ms):
+            self._by_channel[channel_id].append(Reading(*reading))
+        if lookahead and upto_ms is not None:
+            for channel_id, *reading in _fetch_following(conn, channel_ids, upto_ms, lookahead):
+                self._by_channel[channel_id].append(Reading(*reading))
+        self._times = {channel_id: [r.t_ms for r in readings] for channel_id, readings in self._by_channel.items()}
+
+    def cut(self, source: MeterSource, after_ms: int, upto_ms: int) -> tuple[Reading, ...]:
+        """The meter's readings in (after, upto] and up to the look-ahead's number after it, in its finest decimals."""
+        merged: list[Reading] = []
+        for channel_id, multiplier in source.multipliers.items():
+            times = self._times.get(channel_id, [])
+            low, high = bisect_right(times, after_ms), bisect_right(times, upto_ms)
+            merged.extend(scale(self._by_channel.get(channel_id, [])[low : high + self._lookahead], multiplier))
+        return one_per_instant(merged, upto_ms, self._lookahead) if len(source.multipliers) > 1 else tuple(merged)
+
+    def all_of(self, source: MeterSource) -> tuple[Reading, ...]:
+        """Everything read for a meter, in its finest decimals."""
+        merged = [r for c, multiplier in source.multipliers.items() for r in scale(self._by_channel[c], multiplier)]
+        return (
+            one_per_instant(merged, max(r.t_ms for r in merged), 0)
+            if len(source.multipliers) > 1 and merged
+            else tuple(merged)
+        )
+
+    def between(self, channel_id: int, first_ms: int, last_ms: int) -> list[Reading]:
+        """A channel's readings from `first_ms` to `last_ms`, both included."""
+        times = self._times[channel_id]
+        return self._by_channel[channel_id][bisect_left(times, first_ms) : bisect_right(times, last_ms)]
+
+
+def scale(readings: Iterable[Reading], multiplier: int) -> Iterable[Reading]:
+    if multiplier == 1:
+        return readings
+    return (Reading(r.t_ms, r.value * multiplier, r.quality, r.revision) for r in readings)
+
+
+def one_per_instant(readings: list[Reading], upto_ms: int, lookahead: int) -> tuple[Reading, ...]:
+    """Of several streams the highest rank per instant, and no more than `lookahead` readings beyond `upto_ms`."""
+    best: dict[int, Reading] = {}
+    for reading in readings:
+        if reading.t_ms not in best or reading.rank > best[reading.t_ms].rank:
+            best[reading.t_ms] = reading
+    ordered = [best[t] for t in sorted(best)]
+    within = bisect_right([r.t_ms for r in ordered], upto_ms)
+    return tuple(ordered[: within + lookahead])
+
+
+def _fetch(conn: Conn, channel_ids: Sequence[int], after_ms: int, upto_ms: int | None) -> list[Any]:
+    upto = _FAR if upto_ms is None else from_ms(upto_ms)
+    return conn.execute(
+        f"select channel_id, {_MS.format('measured_at')}, value, quality, revision from reading "
+        "where channel_id = any(%s) and measured_at > %s and measured_at <= %s order by channel_id, measured_at",
+        (list(channel_ids), from_ms(after_ms), upto),
+    ).fetchall()
+
+
+def _fetch_following(conn: Conn, channel_ids: Sequence[int], after_ms: int, limit: int) -> list[Any]:
+    return conn.execute(
+        f"select c.channel_id, {_MS.format('r.measured_at')}, r.value, r.quality, r.revision "
+        "from unnest(%s::int[]) as c(channel_id) cross join lateral ("
+        "  select * from reading where reading.channel_id = c.channel_id and measured_at > %s order by measured_at limit %s) r "
+        "order by 1, 2",
+        (list(channel_ids), from_ms(after_ms), limit),
+    ).fetchall()
+
+
+def reach_back_ms(conn: Conn, channel_id: int, low_ms: int, high_ms: int, readings: int) -> tuple[int, int]:
+    """Instants of the `readings`-th reading before a range and of the first after it; the range's own where there is none."""
+    before = conn.execute(
+        f"select {_MS.format('measured_at')} from reading where channel_id = %s and measured_at < %s "
+        "order by measured_at desc limit %s",
+        (channel_id, from_ms(low_ms), readings),
+    ).fetchall()
+    after = conn.execute(
+        f"select {_MS.format('measured_at')} from reading where channel_id = %s and measured_at > %s "
+        "order by measured_at limit 1",
+        (channel_id, from_ms(high_ms)),
+    ).fetchone()
+    return (before[-1][0] if before else low_ms), (after[0] if after else high_ms)
+
+
+def first_reading_ms(conn: Conn, channels: dict[int, int]) -> int | None:
+    """The earliest instant that readings of these channels (id → period in ms) reach back to, None without readings."""
+    rows = conn.execute(
+        f"select c.channel_id, (select {_MS.format('measured_at')} from reading where channel_id = c.channel_id "
+        "order by measured_at limit 1) from unnest(%s::int[]) as c(channel_id)",
+        (list(channels),),
+    ).fetchall()
+    return min((t_ms - channels[channel_id] for channel_id, t_ms in rows if t_ms is not None), default=None)
+
+
+def newest_by_channel(conn: Conn, site: str) -> dict[int, int]:
+    """The instant of the newest reading per channel, from `latest`."""
+    rows = conn.execute(
+        f"select channel_id, {_MS.format('measured_at')} from latest join channel using (channel_id) where site = %s",
+        (site,),
+    ).fetchall()
+    return dict(rows)

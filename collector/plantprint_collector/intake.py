@@ -1,0 +1,241 @@
+"""The intake: from MQTT to the store and back to the agents, with two threads and one bounded queue.
+
+The network thread queues messages; while the queue is full it blocks, so memory stays flat and the broker (at last the
+agents' outboxes) holds the rest. The writer thread takes what arrived within `commit_ms_max` or up to `commit_rows_max`,
+commits it in one transaction, and only then answers.
+
+Two acknowledgements, and what each means:
+- `ack/{agent}` says "stored". Chunks that are not (unreadable, unknown version, undeclared table, quarantine at its cap)
+  are missing from it, so their agent keeps them and sends them again.
+- The MQTT-level one only says "dealt with, forget it" and follows for *every* message once the transaction has committed,
+  also for those that are not stored. Holding it back would gain nothing, since MQTT redelivers on reconnects only, and
+  would in time fill the receive window (iotcore: close the connection) and stall everybody.
+While the database is away neither is sent. Acknowledgements go out in order of arrival, which iotcore insists on.
+"""
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import psycopg
+import structlog
+from psycopg import Connection
+
+from plantprint.wire import topics
+from plantprint.wire.messages import Ack, EventAck, encode
+from plantprint_collector import connection, inbox, store
+from plantprint_collector.config import Settings
+from plantprint_collector.inbox import Chunk, Event, Foreign, Ignored, Item, Message, Unreadable
+from plantprint_collector.link import BrokerLink
+from plantprint_collector.metrics import Metrics
+from plantprint_collector.migrate import MigrationError, recorded_tier
+from plantprint_collector.transaction import Outcome
+from plantprint_collector.writer import Writer
+
+log = structlog.get_logger("plantprint.collector.intake")
+
+Conn = Connection[tuple[Any, ...]]
+AckOrder = Literal["after_commit", "before_commit"]
+Batch = list[tuple[Message, Item]]
+
+_POLL_S = 0.2
+_SAY_AGAIN_S = 60.0
+_SAID_MAX = 1000
+_REMEDIES = {
+    "unknown_table": "the agent must send its channel table again; restart it if this goes on",
+    "version": "upgrade the collector",
+    "unreadable": "a resend heals corruption; if this goes on look at `plantprint deadletter list`",
+    "dead_letter_full": "look at `plantprint deadletter list`, replay or delete, or raise PLANTPRINT_DEAD_LETTER_MB_MAX",
+    "rejected_reading_full": "repair clock or channels, replay, or raise PLANTPRINT_REJECTED_ROWS_MAX",
+}
+
+
+class Intake:
+    """One shard of the collector. `start`, then `stop`; or `run`, which ends with the cause when a thread failed."""
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics | None = None, ack_order: AckOrder = "after_commit"
+    ) -> None:
+        """`ack_order` exists for the test that proves what the order is for; no setting reaches it."""
+        self.metrics = metrics or Metrics()
+        self.failure: BaseException | None = None
+        self._settings = settings
+        self._ack_order = ack_order
+        self._queue: queue.Queue[Message] = queue.Queue(settings.intake_queue_messages_max)
+        self.metrics.queue_messages.set_function(self._queue.qsize)
+        self._writer = Writer(settings, self.metrics)
+        self._link = BrokerLink(settings, self.metrics, self._enqueue)
+        self._thread = threading.Thread(target=self._main, name="intake-writer")
+        self._draining = threading.Event()
+        self._ended = threading.Event()
+        self._drain_until_s = float("inf")
+        self._conn: Conn | None = None
+        self._store_id = ""
+        self._said_s: dict[tuple[str, str], float] = {}
+
+    def start(self) -> None:
+        """Starts both threads; neither the broker nor the database need be there yet."""
+        self._thread.start()
+        self._link.start()
+
+    def stop(self, drain_s: float | None = None) -> None:
+        """Takes nothing more, stores what is queued within `drain_s`, answers, closes. The rest stays with its sender."""
+        limit_s = self._settings.drain_s_max if drain_s is None else drain_s
+        self._drain_until_s = time.monotonic() + limit_s
+        self._draining.set()
+        # The writer ends by itself; a statement that hangs is cut off a little after the limit.
+        self._thread.join(limit_s + 1.0)
+        if self._thread.is_alive() and self._conn is not None:
+            log.warning("intake_stop_cancels", remedy="the database is slow; what was not stored is sent again")
+            self._conn.cancel_safe(timeout=2.0)
+            self._thread.join()
+        self._link.stop()
+
+    def run(self, stop_requested: threading.Event) -> None:
+        """Works until asked to stop; raises what ended a thread before."""
+        self.start()
+        while not stop_requested.wait(_POLL_S) and self.failure is None:
+            pass
+        self.stop()
+        if self.failure is not None:
+            raise self.failure
+
+    # ---- network thread
+
+    def _enqueue(self, message: Message) -> None:
+        while not self._draining.is_set() and not self._ended.is_set():
+            try:
+                self._queue.put(message, timeout=_POLL_S)
+            except queue.Full:
+                continue
+            self.metrics.messages.inc()
+            return
+
+    # ---- writer thread
+
+    def _main(self) -> None:
+        try:
+            while (batch := self._take()) is not None:
+                self._store(batch)
+        except BaseException as error:  # noqa: BLE001 - handed to `run`, which raises it
+            self.failure = error
+            log.exception("intake_failed", remedy="restart; nothing is lost, agents keep what is not acknowledged")
+        finally:
+            self._ended.set()
+            self._close()
+
+    def _take(self) -> Batch | None:
+        """The next batch, once there is something; None when draining is done."""
+        batch: Batch = []
+        rows, until_s = 0, float("inf")
+        while rows < self._settings.commit_rows_max:
+            wait_s = min(_POLL_S, max(0.0, until_s - time.monotonic()))
+            try:
+                message = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
+            except queue.Empty:
+                if batch and time.monotonic() >= until_s:
+                    break
+                if self._draining.is_set():
+                    return batch or None
+                continue
+            if not batch:
+                until_s = time.monotonic() + self._settings.commit_ms_max / 1000
+            item = inbox.read(message, self._settings.collector_slots)
+            batch.append((message, item))
+            rows += inbox.row_count(item)
+        return batch
+
+    def _store(self, batch: Batch) -> None:
+        """Until it is stored, however long the database is away; at a stop until the drain's limit."""
+        items = [item for _, item in batch]
+        delay_s = self._settings.reconnect_s_min
+        while time.monotonic() < self._drain_until_s:
+            try:
+                outcomes = self._writer.write(self._connection(), items, self._before_commit(batch))
+            except (psycopg.Error, MigrationError) as error:
+                self._close()
+                self._say("database_away", str(error).strip(), remedy="waits and tries again; nothing is acknowledged")
+                self._pause(delay_s)
+                delay_s = min(2 * delay_s, self._settings.reconnect_s_max)
+            else:
+                self._report(items, outcomes)
+                if self._ack_order == "after_commit":
+                    self._answer(batch, outcomes)
+                return
+
+    def _before_commit(self, batch: Batch) -> Callable[[Outcome], None]:
+        if self._ack_order == "after_commit":
+            return lambda _: None
+        return lambda outcome: self._answer(batch, [outcome])
+
+    def _answer(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+        self._link.acknowledge([message for message, _ in batch])
+        for outcome in outcomes:
+            for (site, agent), epochs in outcome.received_by_agent().items():
+                ack = Ack(store=self._store_id, revision=outcome.revision, received=epochs)
+                self._link.publish(topics.ack(site, agent), encode(ack))
+            for event, status, text in outcome.confirmed:
+                answer = EventAck(event_id=event.event_id, revision=event.revision, status=status, message=text)
+                self._link.publish(topics.production_ack(event.site, event.source), encode(answer))
+
+    def _report(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
+        for item in items:
+            if isinstance(item, Ignored) and item.reason:
+                self.metrics.bad_messages.inc()
+                self._say("message_ignored", item.reason)
+        for outcome in outcomes:
+            for held, reason in outcome.held:
+                self._say("message_held", reason, **_place(held), remedy=_REMEDIES.get(reason, ""))
+            for letter in outcome.letters:
+                self._say(
+                    "message_dead_lettered", letter.reason, topic=letter.topic, remedy="plantprint deadletter list"
+                )
+
+    def _say(self, event: str, reason: str, **context: str) -> None:
+        """One warning a minute per event and reason, however many messages it concerns."""
+        now_s = time.monotonic()
+        if now_s - self._said_s.get((event, reason), -_SAY_AGAIN_S) >= _SAY_AGAIN_S:
+            if len(self._said_s) > _SAID_MAX:
+                self._said_s.clear()
+            self._said_s[event, reason] = now_s
+            log.warning(event, reason=reason, **context)
+
+    def _connection(self) -> Conn:
+        if self._conn is None:
+            dsn = self._settings.database_url.get_secret_value()
+            conn = connection.connect(dsn, application="plantprint-intake", timeout_s=self._settings.database_timeout_s)
+            self._conn = conn
+            if recorded_tier(conn) == "tsl":
+                # Late readings must get into compressed days however many there are.
+                conn.execute("set timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
+            self._store_id = store.store_id(conn)
+            self._writer.forget()
+            self.metrics.connected.labels("database").set(1)
+            log.info("database_connected", store_id=self._store_id)
+        return self._conn
+
+    def _close(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+            self.metrics.connected.labels("database").set(0)
+            self.metrics.reconnects.labels("database").inc()
+
+    def _pause(self, delay_s: float) -> None:
+        until_s = time.monotonic() + delay_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret depends on it
+        while (left_s := min(until_s, self._drain_until_s) - time.monotonic()) > 0:
+            time.sleep(min(left_s, _POLL_S))
+
+
+def _place(item: Item) -> dict[str, str]:
+    match item:
+        case Chunk():
+            return {"site": item.header.site, "agent": item.header.agent}
+        case Foreign():
+            return {"site": item.site, "agent": item.agent}
+        case Unreadable() | Event():
+            return {"topic": item.topic}
+    return {}

@@ -1,0 +1,50 @@
+"""Dirty marks: what intake and events left to be worked in, taken once and joined into spans."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+
+from plantprint.times import HOUR_MS, to_ms
+
+Conn = Connection[tuple[Any, ...]]
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Changed spans per channel, and spans of changes that concern the whole site with their causes."""
+
+    channels: dict[int, list[Range]]
+    site: list[tuple[Range, str]]
+    taken: int
+
+
+def take_marks(conn: Conn, site: str, rows_max: int) -> Marks:
+    """Removes up to `rows_max` marks in the caller's transaction: work them in before it commits."""
+    rows = conn.execute(
+        "delete from dirty where dirty_id in (select dirty_id from dirty where site = %s order by dirty_id limit %s "
+        "for update skip locked) returning channel_id, from_at, to_at, cause",
+        (site, rows_max),
+    ).fetchall()
+    channels: dict[int, list[Range]] = {}
+    whole: list[tuple[Range, str]] = []
+    for channel_id, low, high, cause in rows:
+        span = (to_ms(low), to_ms(high))
+        if channel_id is None:
+            whole.append((span, cause))
+        else:
+            channels.setdefault(channel_id, []).append(span)
+    return Marks({c: join(spans, HOUR_MS) for c, spans in channels.items()}, whole, len(rows))
+
+
+def join(spans: Iterable[Range], gap_ms: int) -> list[Range]:
+    """Spans in order, those closer than `gap_ms` as one: a month-old reading must not drag in the month."""
+    joined: list[Range] = []
+    for low, high in sorted(spans):
+        if joined and low - joined[-1][1] <= gap_ms:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], high))
+        else:
+            joined.append((low, high))
+    return joined

@@ -1,0 +1,45 @@
+"""The collector as one process: intake, accountant and announcer, started and stopped in an order that loses nothing."""
+
+import signal
+import threading
+
+import structlog
+
+from plantprint_collector.accountant import Accountant
+from plantprint_collector.accountant_config import AccountantSettings
+from plantprint_collector.announcer import Announcer
+from plantprint_collector.config import Settings
+from plantprint_collector.intake import Intake
+from plantprint_collector.metrics_page import serve_metrics
+
+log = structlog.get_logger("plantprint.collector")
+
+_POLL_S = 0.2
+EXIT_OK, EXIT_FAILED = 0, 1
+
+
+def run(settings: Settings, accounting: AccountantSettings, *, intake_only: bool = False) -> int:
+    """Works until SIGTERM or SIGINT; returns 1 when a thread failed, so that a supervisor starts it anew."""
+    stop_requested = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop_requested.set())
+    intake = Intake(settings)
+    announcer = Announcer(settings)
+    accountant = Accountant(settings.database_url.get_secret_value(), accounting, announcer.publish)
+    page = serve_metrics(intake.metrics.registry, settings.metrics_port)
+    intake.start()
+    if not intake_only:
+        announcer.start()
+        accountant.start()
+    log.info("collector runs", slots=settings.collector_slots, accounting=not intake_only)
+    while not stop_requested.wait(_POLL_S) and intake.failure is None and (intake_only or accountant.alive):
+        pass
+    failed = not stop_requested.is_set()
+    intake.stop()
+    if not intake_only:
+        accountant.stop(settings.drain_s_max)
+        announcer.stop()
+    if page is not None:
+        page.shutdown()
+    log.info("collector stopped", failed=failed)
+    return EXIT_FAILED if failed else EXIT_OK

@@ -1,0 +1,139 @@
+"""Small typed functions that write and read single facts: events, plant models, factors, clocks, issues.
+
+All run in the caller's transaction. Events mark what they change as dirty and send NOTIFY `plantprint_event` with the
+site by a trigger on their table (0006), so that every writer does. Ranges that are open to a side end at `OPEN_START` and
+`OPEN_END`, which every client can read (`-infinity` is beyond Python's datetime).
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, Literal
+
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from plantprint.facts import Issue, ProductionEvent
+from plantprint.times import SiteClock, from_ms, parse_instant
+
+Conn = Connection[tuple[Any, ...]]
+EventStatus = Literal["stored", "known", "conflict"]
+
+OPEN_START_MS = 0
+OPEN_END_MS = parse_instant("3000-01-01T00:00:00Z")
+
+# The id changes by itself when the data was dumped and restored (another system), or when the server was recovered to
+# a point in time or replaced by its standby (another timeline): then chunks may be missing that it had acknowledged.
+_STORE_ID = (
+    "select value || '.' || (select system_identifier from pg_control_system())"
+    " || '.' || left(pg_walfile_name(pg_current_wal_lsn()), 8) from meta where key = 'store_id'"
+)
+
+
+def store_id(conn: Conn) -> str:
+    """What agents know this store by; another id makes them send again what they kept."""
+    row = conn.execute(_STORE_ID).fetchone()
+    assert row is not None, "the database has no store id: run `plantprint migrate`"
+    return str(row[0])
+
+
+def renew_store_id(conn: Conn) -> str:
+    """For after a restore that the id cannot see by itself, such as a copied disk; returns the new id."""
+    conn.execute("update meta set value = gen_random_uuid()::text where key = 'store_id'")
+    return store_id(conn)
+
+
+def ensure_site(conn: Conn, site: str) -> None:
+    conn.execute("insert into site (site) values (%s) on conflict do nothing", (site,))
+
+
+def insert_event(conn: Conn, site: str, event: ProductionEvent) -> EventStatus:
+    """`known`: it is there already; `conflict`: another content is there under its id and revision, and stays."""
+    values = (event.kind, from_ms(event.at_ms), Jsonb(event.body))
+    identity = (site, event.source, event.event_id, event.revision)
+    inserted = conn.execute(
+        "insert into production_event (site, source, event_id, revision, kind, at, body)"
+        " values (%s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+        (*identity, *values),
+    )
+    if inserted.rowcount:
+        return "stored"
+    same = conn.execute(
+        "select (kind, at, body) = (%s, %s, %s) from production_event"
+        " where (site, source, event_id, revision) = (%s, %s, %s, %s)",
+        (*values, *identity),
+    ).fetchone()
+    return "known" if same == (True,) else "conflict"
+
+
+def apply_plant_model(
+    conn: Conn, site: str, yaml_text: str, body_json: dict[str, Any], effective_ms: int | None
+) -> int:
+    """Stores a model and returns its version; the first one applies from the beginning, whatever it says.
+
+    A model whose text is already the newest version changes nothing and returns that version.
+    """
+    ensure_site(conn, site)
+    conn.execute("select from site where site = %s for update", (site,))  # one version after the other
+    newest = conn.execute(
+        "select version, yaml, effective_at from plant_model where site = %s order by version desc limit 1", (site,)
+    ).fetchone()
+    effective_at = None if newest is None or effective_ms is None else from_ms(effective_ms)
+    if newest is not None and newest[1] == yaml_text and newest[2] == effective_at:
+        return int(newest[0])
+    version = 1 if newest is None else int(newest[0]) + 1
+    conn.execute(
+        "insert into plant_model (site, version, effective_at, body, yaml) values (%s, %s, %s, %s, %s)",
+        (site, version, effective_at, Jsonb(body_json), yaml_text),
+    )
+    conn.execute("update site set name = %s where site = %s", (Jsonb(body_json["site"]["name"]), site))
+    start_ms = OPEN_START_MS if newest is None or effective_ms is None else effective_ms
+    mark_site(conn, site, from_ms_=start_ms, to_ms_=OPEN_END_MS, cause=f"model {version}")
+    return version
+
+
+def load_factors(conn: Conn, rows: Iterable[tuple[str, dict[str, Any]]]) -> int:
+    """Stores (factor_id, body) rows that differ from their newest version as a next version; returns how many did.
+
+    Postings hold no factor, so nothing becomes dirty.
+    """
+    stored = 0
+    for factor_id, body in rows:
+        inserted = conn.execute(
+            "insert into factor (factor_id, version, body)"
+            " select %(id)s, coalesce(max(version), 0) + 1, %(body)s from factor where factor_id = %(id)s"
+            " having not coalesce((array_agg(body order by version desc))[1] = %(body)s, false)",
+            {"id": factor_id, "body": Jsonb(body)},
+        )
+        stored += inserted.rowcount
+    return stored
+
+
+def get_clock(conn: Conn, site: str) -> SiteClock:
+    """Wall time for a site that nobody has set otherwise."""
+    row = conn.execute("select clock from site where site = %s", (site,)).fetchone()
+    return SiteClock() if row is None else SiteClock(**row[0])
+
+
+def set_clock(conn: Conn, site: str, clock: SiteClock) -> None:
+    conn.execute(
+        "insert into site (site, clock) values (%s, %s) on conflict (site) do update set clock = excluded.clock",
+        (site, Jsonb(asdict(clock))),
+    )
+
+
+def mark_site(conn: Conn, site: str, *, from_ms_: int, to_ms_: int, cause: str) -> None:
+    """Something that concerns more than one channel changed in the range, both ends included."""
+    conn.execute(
+        "insert into dirty (site, from_at, to_at, cause) values (%s, %s, %s, %s)",
+        (site, from_ms(from_ms_), from_ms(to_ms_), cause),
+    )
+
+
+def raise_issue(conn: Conn, site: str, issue: Issue) -> None:
+    """Records an issue, or that it was seen again."""
+    conn.execute(
+        "insert into issue (site, code, place, message, remedy, at) values (%s, %s, %s, %s, %s, %s)"
+        " on conflict (site, code, place, at) do update set last_seen_at = now(), seen = issue.seen + 1, open = true,"
+        " message = excluded.message",
+        (site, issue.code, issue.place, issue.message, issue.remedy, from_ms(issue.at_ms)),
+    )

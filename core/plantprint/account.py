@@ -1,0 +1,262 @@
+"""One hour of a plant accounted: from its meters' readings and its production to postings that add up exactly."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from plantprint.allocation import Account, Piece, allocate, cut, segments
+from plantprint.divide_arrays import Ints
+from plantprint.facts import Issue, Quality
+from plantprint.flows import Flows, believable, hour_flows
+from plantprint.intervals import CounterState, MeterHour, MeterSeries, meter_hour
+from plantprint.ledger import Net, PostingKey
+from plantprint.plant.graph import PlantGraph
+from plantprint.production import Production
+from plantprint.times import HOUR_MS
+from plantprint.tracing import Row, Stock, StockLayer, Traced, trace
+
+_RESIDUALS = ("export", "losses", "unmetered")
+
+
+@dataclass(frozen=True)
+class Carry:
+    """What an hour hands to the next: the last good state of each meter, and what pools could not hand out."""
+
+    meters: dict[str, CounterState]
+    stock: dict[str, tuple[StockLayer, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "meters": {meter: state.to_json() for meter, state in sorted(self.meters.items())},
+            "stock": {pool: [list(layer) for layer in layers] for pool, layers in sorted(self.stock.items())},
+        }
+
+    @staticmethod
+    def from_json(body: Mapping[str, Any]) -> "Carry":
+        return Carry(
+            {meter: CounterState.from_json(state) for meter, state in body["meters"].items()},
+            {pool: tuple((str(s), int(e), int(q), int(a)) for s, e, q, a in v) for pool, v in body["stock"].items()},
+        )
+
+
+EMPTY_CARRY = Carry({}, {})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Use:
+    """What an account used of a source: millionths of its unit per bucket (`work_center` is empty off the lines)."""
+
+    account_kind: str
+    account_id: str
+    work_unit: str
+    work_center: str
+    step: str
+    source: str
+    amount: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HourAccount:
+    """An accounted hour. `uses` are `net` by bucket, stock left out.
+
+    `missing_ms` is per batch the time of its work units in which a meter behind them was unknown (such a batch is
+    incomplete), `missing_ms_by_work_unit` the same per work unit.
+    """
+
+    hour_ms: int
+    meters: dict[str, MeterHour]
+    net: Net
+    uses: tuple[Use, ...]
+    issues: tuple[Issue, ...]
+    carry: Carry
+    missing_ms: dict[str, int]
+    missing_ms_by_work_unit: dict[str, int]
+
+
+def account_hour(  # noqa: PLR0917 - the facts of an hour, one by one, as the contract names them
+    graph: PlantGraph,
+    production: Production,
+    hour_ms: int,
+    series: Mapping[str, MeterSeries],
+    carry: Carry,
+    until_ms: int,
+) -> HourAccount:
+    """Accounts the hour from `hour_ms`, a function of the facts given and nothing else.
+
+    `series` has the readings of each meter that has a channel, `carry` comes from the hour before, `until_ms` is the
+    site's now: what lies after it is not missing. Raises `AssertionError` when amounts do not add up exactly.
+    """
+    meters: dict[str, MeterHour] = {}
+    states = {meter: state for meter, state in carry.meters.items() if meter in graph.meters}
+    issues: list[Issue] = []
+    for meter in graph.meters.keys() & series.keys():
+        before = carry.meters.get(meter)
+        meters[meter], after, wrong = meter_hour(series[meter], hour_ms, graph.plant.bucket_s, before, until_ms)
+        if after is not None:
+            states[meter] = after
+        issues += wrong
+    return account_meters(graph, production, hour_ms, meters, issues, Carry(states, carry.stock), until_ms)
+
+
+def account_meters(  # noqa: PLR0917 - as above, with the meters' hours instead of their readings
+    graph: PlantGraph,
+    production: Production,
+    hour_ms: int,
+    meters: Mapping[str, MeterHour],
+    issues: Iterable[Issue],
+    carry: Carry,
+    until_ms: int,
+) -> HourAccount:
+    """Accounts an hour whose meters' amounts are known; a meter that is not in `meters` is missing until `until_ms`.
+
+    `issues` are those of the meters and go into the result; `carry.meters` are the states at the hour's end and are
+    handed on, `carry.stock` is what pools held at its start.
+    """
+    hours, unbelieved = _all_meters(graph, hour_ms, meters, until_ms)
+    flows = hour_flows(graph, hours, hour_ms)
+    traced = trace(graph, flows, carry.stock, hour_ms)
+    book = _Book(hour_ms, traced.rows)
+    _post_residuals(graph, traced, book)
+    by_batch, by_work_unit = _post_work_units(graph, production, traced, book)
+    uses = book.uses(graph)
+    book.post_stock(carry.stock, -1)
+    book.post_stock(traced.stock, 1)
+    _assert_conserved(graph, flows, book.net)
+    found = {*issues, *unbelieved, *flows.issues, *_unassigned(book), *_incomplete(by_batch, hour_ms)}
+    net = {key: amount for key, amount in book.net.items() if amount}
+    after = Carry(carry.meters, traced.stock)
+    return HourAccount(hour_ms, hours, net, uses, tuple(sorted(found)), after, by_batch, by_work_unit)
+
+
+def _all_meters(
+    graph: PlantGraph, hour_ms: int, meters: Mapping[str, MeterHour], until_ms: int
+) -> tuple[dict[str, MeterHour], list[Issue]]:
+    """The hour of every meter of the plant, missing where it is not known or cannot be believed."""
+    hours: dict[str, MeterHour] = {}
+    issues: list[Issue] = []
+    for meter in graph.meters:
+        hour = meters.get(meter)
+        if hour is not None and not believable(hour):
+            message = "its readings make an amount beyond any meter; the hour was taken as missing"
+            remedy = "check the register and its decimals, and set rated_per_hour for this meter"
+            issues.append(Issue("amount-impossible", meter, message, remedy, hour_ms))
+            hour = None
+        hours[meter] = _unknown(graph.buckets, hour_ms, until_ms) if hour is None else hour
+    return hours, issues
+
+
+def _unknown(buckets: int, hour_ms: int, until_ms: int) -> MeterHour:
+    """An hour of which nothing is known; only time that has passed is missing."""
+    bucket_ms = HOUR_MS // buckets
+    passed_ms = np.clip(until_ms - hour_ms - np.arange(buckets) * bucket_ms, 0, bucket_ms)
+    nothing = np.full(buckets, Quality.MISSING, np.int8)
+    return MeterHour(np.zeros(buckets, np.int64), nothing, passed_ms.astype(np.int32))
+
+
+class _Book:
+    """The postings of an hour while they are written, with their amounts by bucket beside them."""
+
+    def __init__(self, hour_ms: int, rows: tuple[Row, ...]) -> None:
+        self.hour_ms = hour_ms
+        self.rows = rows
+        self.net: Net = {}
+        self._buckets: dict[tuple[Account, str], Ints] = {}
+
+    def post(self, piece: Piece) -> None:
+        totals, worst = piece.amount.sum(axis=1).tolist(), piece.quality.tolist()
+        for row, (source, entered_ms) in enumerate(self.rows):
+            if totals[row]:
+                self._add(PostingKey(self.hour_ms, *piece.account, source, entered_ms, worst[row]), totals[row])
+                place = (piece.account, source)
+                known = self._buckets.get(place)
+                self._buckets[place] = piece.amount[row] if known is None else known + piece.amount[row]
+
+    def post_stock(self, stock: Stock, sign: int) -> None:
+        """Stock that a pool keeps (+1) or kept until now (-1)."""
+        for pool, layers in stock.items():
+            for source, entered_ms, quality, amount in layers:
+                key = PostingKey(self.hour_ms, *Account("stock", pool), source, entered_ms, quality)
+                self._add(key, sign * amount)
+
+    def _add(self, key: PostingKey, amount: int) -> None:
+        self.net[key] = self.net.get(key, 0) + amount
+
+    def uses(self, graph: PlantGraph) -> tuple[Use, ...]:
+        places = graph.work_units
+        return tuple(
+            Use(
+                account.kind,
+                account.id,
+                account.work_unit,
+                places[account.work_unit].work_center if account.work_unit else "",
+                account.step,
+                source,
+                amount,
+            )
+            for (account, source), amount in sorted(self._buckets.items(), key=lambda item: item[0])
+        )
+
+
+def _post_residuals(graph: PlantGraph, traced: Traced, book: _Book) -> None:
+    parcels = traced.parcels
+    for edge in graph.edges:
+        if edge.taker_kind in _RESIDUALS:
+            worst = parcels.quality[edge.index].min(axis=1)
+            book.post(Piece(Account(edge.taker_kind, edge.giver), parcels.amount[edge.index], worst))
+
+
+def _post_work_units(
+    graph: PlantGraph, production: Production, traced: Traced, book: _Book
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Posts what ended at work units; returns the missing time by batch and by work unit."""
+    by_batch: dict[str, int] = {}
+    by_work_unit: dict[str, int] = {}
+    parcels = traced.parcels
+    for unit, place in graph.work_units.items():
+        edges = [edge.index for edge in graph.inflows[unit]]
+        amount = parcels.amount[edges].sum(axis=0)
+        missing_ms = parcels.missing_ms[edges].max(axis=0, initial=0)
+        if not amount.any() and not missing_ms.any():
+            continue
+        parts = segments(production, graph.steps, place, book.hour_ms)
+        for piece in allocate(amount, parcels.quality[edges].min(axis=0), parts):
+            book.post(piece)
+        if not missing_ms.any():
+            continue
+        by_work_unit[unit] = int(missing_ms.sum())
+        for part in parts:
+            touched_ms = int(cut(missing_ms[None], part.from_ms, part.to_ms).sum())
+            for batch in {account.id for account, _ in part.shares if account.kind == "batch"}:
+                by_batch[batch] = by_batch.get(batch, 0) + touched_ms
+    return {batch: ms for batch, ms in sorted(by_batch.items()) if ms}, by_work_unit
+
+
+def _unassigned(book: _Book) -> Iterable[Issue]:
+    for unit in {key.account_id for key in book.net if key.account_kind == "unassigned"}:
+        message = "it was processing without a job, so what it used belongs to no batch"
+        remedy = "send the job that ran (job_start, job_end), or a state other than processing"
+        yield Issue("unassigned", unit, message, remedy, book.hour_ms)
+
+
+def _incomplete(missing_ms: Mapping[str, int], hour_ms: int) -> Iterable[Issue]:
+    for batch, ms in missing_ms.items():
+        message = f"meters behind this batch were unknown for {ms / 1000:.0f} s of this hour; its footprint lacks that"
+        remedy = "bring the readings of the meters that the hour's issues name; the hour is accounted again by itself"
+        yield Issue("batch-incomplete", batch, message, remedy, hour_ms)
+
+
+def _assert_conserved(graph: PlantGraph, flows: Flows, net: Net) -> None:
+    """Every millionth that entered is on exactly one account; anything else is a bug, whatever the readings say."""
+    entered = dict.fromkeys(graph.sources, 0)
+    for edge in graph.edges:
+        if edge.giver_kind == "source":
+            entered[edge.giver] += int(flows.amount[edge.index].sum())
+    posted = dict.fromkeys(entered, 0)
+    for key, amount in net.items():
+        posted[key.source] = posted.get(key.source, 0) + amount
+    for source in posted:
+        assert posted[source] == entered.get(source, 0), (
+            f"{source}: {entered.get(source, 0)} in, {posted[source]} posted"
+        )

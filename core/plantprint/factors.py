@@ -1,0 +1,143 @@
+"""Emission factors as data: what a unit of an activity emits, where, when and by whose word, and the choice of one."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import cache
+from importlib import resources
+from io import StringIO
+from typing import Any
+
+import msgspec
+
+from plantprint.facts import Issue
+from plantprint.plant.model import Source
+from plantprint.quantities import FACTOR_SCALE, UnitError, conversion, is_unit, round_half_even
+
+_MAY_BE_EMPTY = frozenset(("co2_fossil_kg", "co2_biogenic_kg", "ch4_kg", "n2o_kg", "data_year"))
+
+
+class FactorError(ValueError):
+    """A row of a factor table that cannot be read; the message names the row and the column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """`value` kg CO2e per `unit`; gas masses in kg per unit where the publisher gives them, else None.
+
+    `gases` CO2 means that the value holds carbon dioxide only. `stage` says which part of the life cycle is in it.
+    """
+
+    factor_id: str
+    version: int
+    name: str
+    name_zh: str
+    value: Decimal
+    unit: str
+    gases: str
+    co2_fossil_kg: Decimal | None
+    co2_biogenic_kg: Decimal | None
+    ch4_kg: Decimal | None
+    n2o_kg: Decimal | None
+    gwp_set: str
+    geography: str
+    data_year: int | None
+    published_on: str
+    valid_from: str
+    valid_to: str
+    stage: str
+    basis: str
+    source: str
+    source_table: str
+    verification: str
+    notes: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; decimals as text."""
+        body: dict[str, Any] = msgspec.to_builtins(self)
+        return body
+
+    @staticmethod
+    def from_json(body: Mapping[str, Any]) -> "Factor":
+        return msgspec.convert(body, Factor)
+
+
+@dataclass(frozen=True, slots=True)
+class FactorChoice:
+    """The factor of a source: `per_unit` is kg CO2e per unit of the source x FACTOR_SCALE, `reason` says why."""
+
+    source: str
+    factor: Factor
+    per_unit: int
+    reason: str
+
+
+def parse_factors(text: str, place: str) -> list[Factor]:
+    """Rows of a factor table (CSV with a heading); raises `FactorError` naming the first bad row."""
+    return [_factor(row, f"{place} row {number}") for number, row in enumerate(csv.DictReader(StringIO(text)), start=2)]
+
+
+def _factor(row: dict[str, str], place: str) -> Factor:
+    body = {column: text or None if column in _MAY_BE_EMPTY else text for column, text in row.items()}
+    try:
+        factor = msgspec.convert(body, Factor, strict=False)
+    except msgspec.ValidationError as error:
+        raise FactorError(f"{place}: {error}; plantprint/data/factors.csv shows the columns") from error
+    if not factor.value.is_finite() or not is_unit(factor.unit):
+        raise FactorError(f"{place}: {factor.factor_id} needs a finite value and a known unit, not {factor.unit!r}")
+    return factor
+
+
+def latest(factors: Iterable[Factor]) -> dict[str, Factor]:
+    """The highest version of each factor, by its id."""
+    newest: dict[str, Factor] = {}
+    for factor in factors:
+        known = newest.get(factor.factor_id)
+        if known is None or factor.version > known.version:
+            newest[factor.factor_id] = factor
+    return newest
+
+
+@cache
+def builtin_factors() -> tuple[Factor, ...]:
+    """The curated table that ships with the package; it is part of the code, not of a site's facts."""
+    table = resources.files("plantprint").joinpath("data/factors.csv")
+    return tuple(parse_factors(table.read_text(encoding="utf-8"), "plantprint/data/factors.csv"))
+
+
+def choose_factor(source: Source, library: Mapping[str, Factor]) -> FactorChoice | Issue:
+    """The factor that the plant model names for `source`, per unit of the source; an issue where there is none."""
+    place = source.id
+    factor = library.get(source.factor)
+    if factor is None:
+        return Issue(
+            "factor-missing",
+            place,
+            f"the factor {source.factor!r} is not in the library, so the emission of {source.id} is unknown",
+            "add it with `plantprint factors add`, or name another one in plant.yaml (`plantprint factors list`)",
+        )
+    try:
+        ratio = conversion(source.unit, factor.unit)
+    except UnitError:
+        return Issue(
+            "factor-unit",
+            place,
+            f"the factor {factor.factor_id} is per {factor.unit}, which {source.unit} cannot be converted to",
+            f"name a factor per {source.unit} in plant.yaml",
+        )
+    exact = Fraction(factor.value) * ratio * FACTOR_SCALE
+    per_unit = round_half_even(exact.numerator, exact.denominator)
+    return FactorChoice(source.id, factor, per_unit, _reason(source, factor))
+
+
+def _reason(source: Source, factor: Factor) -> str:
+    words = [f"named for {source.id} in the plant model"]
+    if factor.data_year is not None:
+        words.append(f"data of {factor.data_year}")
+    if factor.basis == "proxy":
+        words.append("a proxy for a place without a factor of its own")
+    if factor.unit != source.unit:
+        words.append(f"converted from per {factor.unit} to per {source.unit}")
+    return "; ".join(words)

@@ -1,0 +1,72 @@
+"""Readings of a meter turned into amounts per bucket of an hour: exact, order-free, honest about what is unknown."""
+
+import numpy as np
+
+from plantprint.facts import Issue
+from plantprint.intervals.amounts import amount_hour
+from plantprint.intervals.counters import counter_hour
+from plantprint.intervals.gauges import gauge_hour
+from plantprint.intervals.grid import assemble, span_grid, unknown_besides
+from plantprint.intervals.series import LOOKAHEAD, CounterState, MeterHour, MeterSeries, micro_per_step
+from plantprint.quantities import UnitError
+from plantprint.times import HOUR_MS
+
+__all__ = ["LOOKAHEAD", "CounterState", "MeterHour", "MeterSeries", "meter_hour", "meter_span"]
+
+
+def meter_hour(
+    series: MeterSeries, hour_ms: int, bucket_s: int, state: CounterState | None, until_ms: int
+) -> tuple[MeterHour, CounterState | None, list[Issue]]:
+    """The meter's hour from `hour_ms`, the state at its end to carry on from, and what looked wrong in it.
+
+    `state` is the one at the hour's start (None: nothing known before). Time after `until_ms`, the site's now, is not
+    missing yet. A stretch between two readings that crosses the hour's edge is cut there at the same rounded
+    register by both hours, so a total over any hours is exactly the register's difference.
+    """
+    assert 3600 % bucket_s == 0, "the plant model is checked: buckets divide the hour"
+    return meter_span(series, hour_ms, hour_ms + HOUR_MS, bucket_s, state, until_ms)
+
+
+def meter_span(  # noqa: PLR0917 - `meter_hour` with its two ends named
+    series: MeterSeries, start_ms: int, end_ms: int, bucket_s: int, state: CounterState | None, until_ms: int
+) -> tuple[MeterHour, CounterState | None, list[Issue]]:
+    """`meter_hour` over any whole number of buckets from `start_ms`; spans that meet give what one over both would."""
+    grid = span_grid(start_ms, end_ms, bucket_s)
+    base, issues = state, []
+    if state is not None and state.channel != series.channel_mark:
+        base, issues = None, [_changed_channel(series, state, start_ms)]
+    after: CounterState | None = None
+    try:
+        scale = micro_per_step(series)
+        match series.channel.kind:
+            case "counter":
+                hour, after, found = counter_hour(series, scale, grid, base, until_ms)
+            case "gauge":
+                hour, after, found = gauge_hour(series, scale, grid, base, until_ms)
+            case "amount":
+                hour, found = amount_hour(series, scale, grid, until_ms)
+    except UnitError as error:
+        nothing = np.zeros(grid.buckets, dtype=np.int64)
+        hour = assemble(grid, nothing, unknown_besides((), grid), (), until_ms)
+        found = [_unusable_channel(series, str(error), start_ms)]
+    return hour, after, [*issues, *found]
+
+
+def _changed_channel(series: MeterSeries, state: CounterState, hour_ms: int) -> Issue:
+    return Issue(
+        "channel-changed",
+        series.meter.id,
+        f"fed by {series.channel_mark!r} now, by {state.channel!r} before; what passed in between is unknown",
+        "nothing to do after an exchange; otherwise keep unit and decimals of a channel as they are",
+        hour_ms,
+    )
+
+
+def _unusable_channel(series: MeterSeries, reason: str, hour_ms: int) -> Issue:
+    return Issue(
+        "channel-unusable",
+        series.meter.id,
+        f"channel {series.channel.key}: {reason}; its readings are kept but count nothing",
+        f"set the unit of meter {series.meter.id} to one the channel converts to, or correct the channel at the agent",
+        hour_ms,
+    )

@@ -1,0 +1,313 @@
+"""Meaning across the nouns of a plant model: ids, bindings, units, flows; every error and warning of it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import combinations
+from typing import Literal
+
+from plantprint.plant.model import RESERVED_NODES, Binding, Flow, Meter, Plant, Pool
+from plantprint.quantities import UnitError, integral_unit, is_unit
+from plantprint.times import HOUR_MS, to_ms
+
+RESERVED_IDS = (*RESERVED_NODES, "rest")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ModelIssue:
+    """Something wrong in a plant file; `line` counts from 1 (0: unknown), `path` is like `meters.3.unit`."""
+
+    line: int
+    path: str
+    message: str
+    remedy: str
+    severity: Literal["error", "warning"] = "error"
+
+
+class PlantError(ValueError):
+    """A plant model that cannot be used; `issues` are all its errors."""
+
+    def __init__(self, issues: Iterable[ModelIssue], place: str) -> None:
+        self.issues = tuple(issues)
+        self.place = place
+        super().__init__("\n".join(f"{place}:{i.line}: {i.path}: {i.message}; {i.remedy}" for i in self.issues))
+
+
+def parse_amount(text: str, meter_ids: AbstractSet[str]) -> tuple[tuple[int, str], ...]:
+    """`m1 + m2 - m3` → ((1, "m1"), (1, "m2"), (-1, "m3")); `rest` → (). Raises `ValueError` naming what is wrong.
+
+    Ids may hold `-`, so an operator is a `+` or `-` with spaces around it; `m-l1-dye` is one meter.
+    """
+    words = text.split()
+    if words == ["rest"]:
+        return ()
+    names, operators = words[::2], words[1::2]
+    unknown = [name for name in names if name not in meter_ids]
+    if len(words) % 2 == 0 or any(operator not in {"+", "-"} for operator in operators):
+        raise ValueError(f"{text!r} is not a sum of meters like `m1 + m2 - m3`, with spaces around + and -, nor `rest`")
+    if unknown:
+        raise ValueError(f"there is no meter {unknown[0]!r} (an operator needs spaces around it)")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{text!r} names a meter twice")
+    return tuple((-1 if operator == "-" else 1, name) for operator, name in zip(["+", *operators], names, strict=True))
+
+
+def check_plant(plant: Plant) -> list[ModelIssue]:
+    """Every error and warning of a model, with line 0; no order is promised."""
+    nodes = _Nodes.of(plant)
+    checks = (_check_times(plant), _check_ids(plant), _check_units(plant), _check_bindings(plant))
+    issues = [issue for check in checks for issue in check]
+    for index, flow in enumerate(plant.flows):
+        issues.extend(_check_flow(f"flows.{index}", flow, nodes))
+    issues.extend(_check_network(plant, nodes))
+    return issues
+
+
+def _error(path: str, message: str, remedy: str) -> ModelIssue:
+    return ModelIssue(0, path, message, remedy)
+
+
+def _warning(path: str, message: str, remedy: str) -> ModelIssue:
+    return ModelIssue(0, path, message, remedy, "warning")
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """What flows may name, and the plant they are in; of an id used twice the first counts."""
+
+    units: Mapping[str, str]  # of what each source and pool gives
+    sources: AbstractSet[str]
+    pools: Mapping[str, Pool]
+    work_units: Mapping[str, str]  # id -> path
+    meters: Mapping[str, Meter]
+    plant: Plant
+
+    @classmethod
+    def of(cls, plant: Plant) -> "_Nodes":
+        return cls(
+            units={pool.id: pool.unit for pool in plant.pools} | {source.id: source.unit for source in plant.sources},
+            sources={source.id for source in plant.sources},
+            pools={pool.id: pool for pool in plant.pools},
+            work_units={
+                unit.id: f"work_centers.{c}.work_units.{u}"
+                for c, center in enumerate(plant.work_centers)
+                for u, unit in enumerate(center.work_units)
+            },
+            meters={meter.id: meter for meter in plant.meters},
+            plant=plant,
+        )
+
+    def rest_givers(self) -> set[str]:
+        return {flow.giver for flow in self.plant.flows if flow.amount.split() == ["rest"]}
+
+    def downstream(self, node: str) -> set[str]:
+        """Every node that what `node` gives can come to; `node` itself only over a cycle."""
+        seen: set[str] = set()
+        frontier = [node]
+        while frontier:
+            giver = frontier.pop()
+            found = {flow.taker for flow in self.plant.flows if flow.giver == giver} - seen
+            seen |= found
+            frontier.extend(found)
+        return seen
+
+
+def _check_times(plant: Plant) -> Iterator[ModelIssue]:
+    if 3600 % plant.bucket_s:
+        divisors = [n for n in range(1, 3601) if 3600 % n == 0]
+        nearest = min(divisors, key=lambda n: abs(n - plant.bucket_s))
+        yield _error("bucket_s", f"{plant.bucket_s} s do not divide an hour", f"use {nearest}, for example")
+    if plant.effective_at is not None:
+        yield from _check_hour("effective_at", plant.effective_at)
+    for m, meter in enumerate(plant.meters):
+        for b, binding in enumerate(meter.bindings):
+            path = f"meters.{m}.bindings.{b}"
+            for name in ("valid_from", "valid_to"):
+                instant = getattr(binding, name)
+                if instant is not None:
+                    yield from _check_hour(f"{path}.{name}", instant)
+            start, end = _validity(binding)
+            if start >= end:
+                yield _error(f"{path}.valid_to", "the binding ends before it starts", "put valid_to after valid_from")
+
+
+def _check_hour(path: str, instant: datetime) -> Iterator[ModelIssue]:
+    if instant.tzinfo is None:
+        yield _error(path, "the time has no offset", "write it as 2026-11-24T08:00:00Z or with +08:00")
+    elif to_ms(instant) % HOUR_MS:
+        yield _error(path, "a change takes effect at a full hour (UTC)", "use the start of the hour it falls into")
+
+
+def _validity(binding: Binding) -> tuple[float, float]:
+    start, end = binding.valid_from, binding.valid_to
+    return (
+        float("-inf") if start is None else start.timestamp(),
+        float("inf") if end is None else end.timestamp(),
+    )
+
+
+def _check_ids(plant: Plant) -> Iterator[ModelIssue]:
+    units = [
+        (unit, f"work_centers.{c}.work_units.{u}")
+        for c, center in enumerate(plant.work_centers)
+        for u, unit in enumerate(center.work_units)
+    ]
+    nodes = [(source.id, f"sources.{i}.id") for i, source in enumerate(plant.sources)]
+    nodes += [(pool.id, f"pools.{i}.id") for i, pool in enumerate(plant.pools)]
+    nodes += [(unit.id, f"{path}.id") for unit, path in units]
+    meters = [(meter.id, f"meters.{i}.id") for i, meter in enumerate(plant.meters)]
+    steps = [(step.id, f"steps.{i}.id") for i, step in enumerate(plant.steps)]
+    centers = [(center.id, f"work_centers.{i}.id") for i, center in enumerate(plant.work_centers)]
+    for named in (nodes, meters, steps, centers):
+        first: dict[str, str] = {}
+        for name, path in named:
+            if name in first:
+                yield _error(path, f"id {name!r} is used twice, first at {first[name]}", "give one of them another id")
+            first.setdefault(name, path)
+    for name, path in (*nodes, *meters):
+        if name in RESERVED_IDS:
+            yield _error(path, f"{name!r} is reserved for flows", "choose another id")
+    known_steps = {name for name, _ in steps}
+    for unit, path in units:
+        if unit.step is not None and unit.step not in known_steps:
+            yield _error(
+                f"{path}.step", f"there is no step {unit.step!r}", "declare it under steps, or correct it here"
+            )
+
+
+def _check_units(plant: Plant) -> Iterator[ModelIssue]:
+    units = [(f"sources.{i}.unit", source.unit) for i, source in enumerate(plant.sources)]
+    units += [(f"pools.{i}.unit", pool.unit) for i, pool in enumerate(plant.pools)]
+    units += [(f"meters.{i}.unit", meter.unit) for i, meter in enumerate(plant.meters)]
+    for path, unit in units:
+        if not is_unit(unit):
+            yield _error(path, f"{unit!r} is not a known unit", "use a unit such as kWh, Nm3, kg or t")
+            continue
+        try:
+            integral = integral_unit(unit)
+        except UnitError:
+            continue
+        remedy = f"use {integral}: a channel in {unit} is integrated over time"
+        yield _error(path, f"{unit!r} is a rate, not an amount", remedy)
+
+
+def _check_bindings(plant: Plant) -> Iterator[ModelIssue]:
+    bound: dict[str, list[tuple[Binding, str, str]]] = defaultdict(list)
+    for m, meter in enumerate(plant.meters):
+        for b, binding in enumerate(meter.bindings):
+            bound[binding.channel].append((binding, meter.id, f"meters.{m}.bindings.{b}.channel"))
+        for (_, one), (b, two) in combinations(enumerate(meter.bindings), 2):
+            if one.channel != two.channel and _overlap(one, two):
+                message = f"{one.channel} and {two.channel} feed meter {meter.id!r} at the same time"
+                remedy = "end one with valid_to before the other's valid_from, or make two meters of them"
+                yield _error(f"meters.{m}.bindings.{b}", message, remedy)
+    for channel, places in bound.items():
+        for (one, first, _), (two, second, path) in combinations(places, 2):
+            if _overlap(one, two):
+                message = f"channel {channel} is bound twice at the same time, to {first!r} and {second!r}"
+                remedy = "bind it once: what it counts would be counted twice"
+                yield _error(path, message, remedy)
+
+
+def _overlap(one: Binding, two: Binding) -> bool:
+    (start, end), (other_start, other_end) = _validity(one), _validity(two)
+    return max(start, other_start) < min(end, other_end)
+
+
+def _check_flow(path: str, flow: Flow, nodes: _Nodes) -> Iterator[ModelIssue]:
+    yield from _check_ends(path, flow, nodes)
+    pool = nodes.pools.get(flow.taker)
+    unit = nodes.units.get(flow.giver)
+    if pool is not None and pool.kind == "conserving" and unit is not None and unit != pool.unit:
+        message = f"pool {pool.id!r} passes on {pool.unit} as it gets it, but {flow.giver!r} gives {unit}"
+        yield _error(f"{path}.to", message, f"give both the same unit, or make {pool.id!r} a converting pool")
+    try:
+        terms = parse_amount(flow.amount, nodes.meters.keys())
+    except ValueError as error:
+        yield _error(f"{path}.amount", str(error), "use meter ids of this file with ` + ` and ` - ` between them")
+        return
+    if not terms:
+        yield from _check_rest(path, flow, nodes)
+    for _, meter in terms:
+        if unit is not None and nodes.meters[meter].unit != unit:
+            message = f"meter {meter!r} counts {nodes.meters[meter].unit}, but {flow.giver!r} gives {unit}"
+            remedy = f"set the unit of meter {meter!r} to {unit}; its channel may count in any unit that converts"
+            yield _error(f"{path}.amount", message, remedy)
+
+
+def _check_ends(path: str, flow: Flow, nodes: _Nodes) -> Iterator[ModelIssue]:
+    if flow.giver in nodes.work_units or flow.giver in RESERVED_NODES:
+        message = f"{flow.giver!r} cannot give: flows end there"
+        yield _error(f"{path}.from", message, "make a work unit that hands something on a converting pool")
+    elif flow.giver not in nodes.units:
+        yield _error(f"{path}.from", f"there is no source or pool {flow.giver!r}", "declare it, or correct the id")
+    if flow.taker == flow.giver:
+        yield _error(f"{path}.to", f"{flow.giver!r} gives to itself", "leave this flow out")
+    elif flow.taker in nodes.sources:
+        yield _error(f"{path}.to", f"source {flow.taker!r} cannot take", "name a pool or a work unit")
+    elif flow.taker in RESERVED_NODES:
+        if flow.giver in nodes.sources:
+            message = f"only a pool can give to {flow.taker!r}"
+            yield _error(f"{path}.to", message, "let the source flow into a pool first")
+    elif flow.taker not in nodes.pools and flow.taker not in nodes.work_units:
+        message = f"there is no pool or work unit {flow.taker!r}"
+        yield _error(f"{path}.to", message, f"declare it, correct the id, or use one of {', '.join(RESERVED_NODES)}")
+
+
+def _check_rest(path: str, flow: Flow, nodes: _Nodes) -> Iterator[ModelIssue]:
+    if flow.giver in nodes.sources:
+        message = f"source {flow.giver!r} has no inflow of which something could be left"
+        yield _error(f"{path}.amount", message, "measure the flow, or let the source flow into a pool")
+        return
+    if flow.taker in nodes.pools and flow.giver in nodes.downstream(flow.taker):
+        message = f"the rest of {flow.giver!r} comes back to it through {flow.taker!r}"
+        yield _error(f"{path}.amount", message, "measure one of the flows in this cycle")
+    pool = nodes.pools.get(flow.giver)
+    others = [f for f in nodes.plant.flows if f.giver == flow.giver and f.amount.split() != ["rest"]]
+    if pool is not None and pool.kind == "converting" and others:
+        message = f"{flow.giver!r} converts, so its output is not its input and a rest of it is unknown"
+        remedy = "give an amount (its output meter less the others), or let all of its flows take the rest by weight"
+        yield _error(f"{path}.amount", message, remedy)
+
+
+def _check_network(plant: Plant, nodes: _Nodes) -> Iterator[ModelIssue]:
+    pairs: set[tuple[str, str]] = set()
+    for index, flow in enumerate(plant.flows):
+        if (flow.giver, flow.taker) in pairs:
+            message = f"there is another flow from {flow.giver!r} to {flow.taker!r}"
+            yield _error(f"flows.{index}", message, "write one flow with a sum of meters")
+        pairs.add((flow.giver, flow.taker))
+    fed = set().union(*(nodes.downstream(source) for source in nodes.sources))
+    for index, pool in enumerate(plant.pools):
+        yield from _check_pool(f"pools.{index}", pool, nodes, is_fed=pool.id in fed)
+    givers = {flow.giver for flow in plant.flows}
+    for index, source in enumerate(plant.sources):
+        if source.id not in givers:
+            message = f"nothing flows from source {source.id!r}"
+            yield _warning(f"sources.{index}", message, "add a flow, or leave the source out")
+    for unit, path in nodes.work_units.items():
+        if unit not in fed:
+            message = f"work unit {unit!r} can never receive anything"
+            yield _warning(path, message, "add a flow to it if it uses energy or material")
+    named = {word for flow in plant.flows for word in flow.amount.split()}
+    for index, meter in enumerate(plant.meters):
+        if meter.id not in named:
+            message = f"no flow uses meter {meter.id!r}"
+            yield _warning(f"meters.{index}", message, "name it in a flow; until then it counts for nothing")
+
+
+def _check_pool(path: str, pool: Pool, nodes: _Nodes, *, is_fed: bool) -> Iterator[ModelIssue]:
+    if not is_fed:
+        message = f"nothing that enters the site comes to pool {pool.id!r}"
+        yield _error(path, message, "add a flow into it, or leave the pool out")
+    downstream = nodes.downstream(pool.id)
+    if not downstream & (nodes.work_units.keys() | set(RESERVED_NODES)):
+        cycle = " (it only flows in a circle)" if pool.id in downstream else ""
+        message = f"nothing that pool {pool.id!r} holds can ever flow out{cycle}"
+        yield _error(path, message, "add a flow to a work unit, export, unmetered or losses")
+    elif pool.kind == "conserving" and pool.id not in nodes.rest_givers():
+        message = f"pool {pool.id!r} has no flow that takes its rest: what no meter sees is spread over all its takers"
+        remedy = f"add {{from: {pool.id}, to: unmetered, amount: rest}} to keep it apart"
+        yield _warning(path, message, remedy)

@@ -1,0 +1,133 @@
+"""One pool's sharing of its content over its outflows, window by window, and the arrays that all tracing works on."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plantprint.divide_arrays import Ints, divide_arrays
+from plantprint.facts import Quality
+from plantprint.flows import Durations, Flows, Qualities
+from plantprint.plant.graph import Edge
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parcels:
+    """What every edge carried: `amount` and `quality` [edge, row, bucket], `missing_ms` [edge, bucket].
+
+    A row is (source, hour in which it crossed the boundary). `quality` is MEASURED where nothing was carried,
+    `missing_ms` the time in which some meter behind the edge was unknown. Filled in place, upstream first.
+    """
+
+    amount: Ints
+    quality: Qualities
+    missing_ms: Durations
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """Amounts [row] that a pool keeps, with their quality (MEASURED where there is nothing)."""
+
+    amount: Ints
+    quality: Qualities
+
+
+@dataclass(frozen=True, eq=False)
+class PoolPlan:
+    """A pool's edges, takers in canonical order; `exports` are positions within `outflows`.
+
+    `exports` is empty for a converting pool: there on-site generation has no claim to leave first.
+    """
+
+    pool: str
+    hourly: bool
+    has_rest: bool
+    inflows: tuple[Edge, ...]
+    outflows: tuple[Edge, ...]
+    exports: tuple[int, ...]
+
+    @cached_property
+    def ins(self) -> list[int]:
+        return [edge.index for edge in self.inflows]
+
+    @cached_property
+    def outs(self) -> list[int]:
+        return [edge.index for edge in self.outflows]
+
+
+def share_pool(plan: PoolPlan, flows: Flows, parcels: Parcels, held: Held, on_site: list[int]) -> Held:
+    """Divides what came in, and what was `held`, over the outflows; returns what is left without a way out."""
+    _pass_missing(plan, flows, parcels)
+    content = parcels.amount[plan.ins].sum(axis=0)
+    rows = np.flatnonzero(content.any(axis=1) | (held.amount > 0))
+    left = Held(np.zeros_like(held.amount), np.full_like(held.quality, Quality.MEASURED))
+    if not rows.size:
+        return left
+    amount = content[rows]
+    quality = parcels.quality[plan.ins][:, rows].min(axis=0, initial=Quality.MEASURED)
+    weights, weights_quality = flows.amount[plan.outs], flows.quality[plan.outs]
+    if plan.hourly:
+        amount, quality = amount.sum(axis=1, keepdims=True), quality.min(axis=1, keepdims=True)
+        weights, weights_quality = weights.sum(axis=1, keepdims=True), weights_quality.min(axis=1, keepdims=True)
+    has_way_out: Bools = np.logical_or.reduce(weights > 0, axis=0)
+    if not has_way_out.all() or held.amount.any():
+        amount, quality, rest = _defer(amount, quality, Held(held.amount[rows], held.quality[rows]), has_way_out)
+        left.amount[rows], left.quality[rows] = rest.amount, rest.quality
+    shares = _shares(plan, amount, weights, [n for n, row in enumerate(rows.tolist()) if row in on_site])
+    behind = weights_quality[:, None, :] if plan.has_rest else weights_quality.min(axis=0, initial=Quality.MEASURED)
+    quality = np.minimum(quality, behind)
+    if plan.hourly:
+        shares = divide_arrays(shares[:, :, 0], flows.amount[plan.outs][:, None, :])
+    place = np.ix_(np.array(plan.outs, np.int64), rows)
+    parcels.amount[place] = shares
+    parcels.quality[place] = np.where(shares == 0, np.int8(Quality.MEASURED), quality)
+    return left
+
+
+def _shares(plan: PoolPlan, amount: Ints, weights: Ints, on_site: list[int]) -> Ints:
+    """Amounts [row, window] over weights [edge, window] → [edge, row, window]; exports first take what is on site."""
+    if not plan.exports or not on_site:
+        return np.moveaxis(divide_arrays(amount, weights.T), -1, 0)
+    taken = np.zeros((len(weights), *amount.shape), np.int64)
+    amount, rest = amount.copy(), weights.copy()
+    for edge in plan.exports:
+        for row in on_site:
+            taken[edge, row] = np.minimum(amount[row], rest[edge])
+            amount[row] -= taken[edge, row]
+            rest[edge] -= taken[edge, row]
+    # Where the export took all that was asked for but content remains, the meters disagree: the same takers share it.
+    rest = np.where(rest.any(axis=0), rest, weights)
+    shared: Ints = np.moveaxis(divide_arrays(amount, rest.T), -1, 0) + taken
+    return shared
+
+
+def _defer(amount: Ints, quality: Qualities, held: Held, has_way_out: Bools) -> tuple[Ints, Qualities, Held]:
+    """Moves the content of windows without an outflow to the next window that has one; the end of it is left over."""
+    ways = np.flatnonzero(has_way_out)
+    moved, moved_quality = np.zeros_like(amount), np.full_like(quality, Quality.MEASURED)
+    if not ways.size:
+        last = Held(held.amount + amount.sum(axis=1), np.minimum(held.quality, quality.min(axis=1)))
+        return moved, moved_quality, last
+    end = int(ways[-1]) + 1
+    starts = np.concatenate(([0], ways[:-1] + 1))
+    moved[:, ways] = np.add.reduceat(amount[:, :end], starts, axis=1)
+    moved_quality[:, ways] = np.minimum.reduceat(quality[:, :end], starts, axis=1)
+    moved[:, ways[0]] += held.amount
+    moved_quality[:, ways[0]] = np.minimum(moved_quality[:, ways[0]], held.quality)
+    tail = Held(amount[:, end:].sum(axis=1), quality[:, end:].min(axis=1, initial=Quality.MEASURED))
+    return moved, moved_quality, tail
+
+
+def _pass_missing(plan: PoolPlan, flows: Flows, parcels: Parcels) -> None:
+    """Hands missing time downstream: without a rest every taker's share depends on all of the pool's meters."""
+    behind = parcels.missing_ms[plan.ins].max(axis=0, initial=0)
+    own = flows.missing_ms[plan.outs]
+    if not behind.any() and not own.any():
+        return
+    touched = np.maximum(behind, own if plan.has_rest else own.max(axis=0, initial=0))
+    if plan.hourly:  # Which bucket it was makes no difference to an hour's mix: all of the hour is touched evenly.
+        touched = divide_arrays(np.atleast_1d(touched.sum(axis=-1)), np.ones((1, own.shape[1]), np.int64))
+    parcels.missing_ms[plan.outs] = touched

@@ -1,0 +1,115 @@
+"""Reading `agent.yaml`: every problem at once, each with file, line and remedy."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from plantprint.facts import Channel
+from plantprint.quantities import integral_unit, is_unit
+from plantprint.wire import CHUNK_BYTES_MAX
+from plantprint_edge.channels import all_channels, channels_of, modbus_reads, tables
+from plantprint_edge.config import AgentConfig, Broker, ModbusSource, MqttSource, ReplaySource, Source
+from plantprint_edge.endpoint import resolve
+from plantprint_edge.yamlfile import ConfigError, Document, Location, read_yaml
+
+Problem = tuple[Location, str]
+
+
+def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> AgentConfig:
+    """The configuration in `path`; raises `ConfigError` with one line per problem."""
+    document = read_yaml(path)
+    try:
+        config = AgentConfig.model_validate(document.data, context={"folder": path.absolute().parent})
+    except ValidationError as error:
+        raise ConfigError([_problem(document, details) for details in error.errors()]) from None
+    for check in (_unusable_parts, _channel_problems):
+        if problems := [f"{document.place(at)}: {message}" for at, message in check(config, environ)]:
+            raise ConfigError(problems)
+    return config
+
+
+def _problem(document: Document, details: ErrorDetails) -> str:
+    location: Location = details["loc"]
+    where = ".".join(str(part) for part in location) or "the file"
+    message = details["msg"].removeprefix("Value error, ")
+    match details["type"]:
+        case "missing":
+            message = "is missing; add it"
+        case "extra_forbidden":
+            message = "is not a known key; correct its spelling or remove it"
+        case "union_tag_invalid" | "union_tag_not_found":
+            message = "each source needs `source: modbus`, `source: mqtt` or `source: replay`"
+        case "string_pattern_mismatch" if location and location[-1] == "url":
+            message = (
+                "must look like mqtt://host:1883; user and password go to username and password_file or password_env"
+            )
+    return f"{document.place(location)}: {where}: {message}"
+
+
+def _unusable_parts(config: AgentConfig, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """What is well-formed and names something that is not there."""
+    brokers: list[tuple[Location, Broker]] = [(("broker",), config.broker)]
+    for i, source in enumerate(config.sources):
+        if isinstance(source, MqttSource) and source.broker:
+            brokers.append((("sources", i, "broker"), source.broker))
+        if isinstance(source, ModbusSource):
+            yield from ((("sources", i, *location), message) for location, message in _point_problems(source))
+    for location, broker in brokers:
+        try:
+            resolve(broker, environ)
+        except ValueError as error:
+            yield location, str(error)
+    if config.exit_when_done and not any(isinstance(source, ReplaySource) for source in config.sources):
+        yield ("exit_when_done",), "only a replay can be done; remove exit_when_done or add a `source: replay`"
+
+
+def _point_problems(source: ModbusSource) -> Iterator[Problem]:
+    for j, point in enumerate(source.points):
+        try:
+            modbus_reads(source.model_copy(update={"points": (point,)}), 0)
+        except ValueError as error:
+            yield ("points", j), str(error)
+
+
+def _channel_problems(config: AgentConfig, _: Mapping[str, str]) -> Iterator[Problem]:
+    """Names that stand twice, and channels whose kind and unit do not fit each other."""
+    owners: dict[str, str] = {}
+    for i, source in enumerate(config.sources):
+        if source.name in (other.name for other in config.sources[:i]):
+            yield ("sources", i, "name"), f"source {source.name!r} stands twice; give each source its own name"
+        for location, channel in zip(_channel_locations(source), channels_of(source, config.agent), strict=True):
+            at: Location = ("sources", i, *location)
+            if channel.name in owners:
+                yield at, f"channel {channel.name!r} is already declared by source {owners[channel.name]!r}; rename one"
+            owners.setdefault(channel.name, source.name)
+            if problem := _unfit(channel):
+                yield at, f"channel {channel.name!r}: {problem}"
+    # A chunk also has a header line.
+    if any(len(table.body) > CHUNK_BYTES_MAX - 1024 for table in tables(all_channels(config))):
+        yield ("sources",), "the names of the channels are too long to be declared in one message; shorten them"
+
+
+def _channel_locations(source: Source) -> list[Location]:
+    match source:
+        case ModbusSource():
+            return [("points", j) for j in range(len(source.points))]
+        case MqttSource():
+            pairs = ((t, c) for t, topic in enumerate(source.topics) for c in range(len(topic.channels)))
+            return [("topics", t, "channels", c) for t, c in pairs]
+        case ReplaySource():
+            return [("columns", c) for c in range(len(source.columns))]
+
+
+def _unfit(channel: Channel) -> str | None:
+    if not is_unit(channel.unit):
+        return f"unit {channel.unit!r} is not known; use one such as kWh, kW, Nm3, m3/h, kg or t"
+    if (channel.kind == "amount") != (channel.period_s > 0):
+        return "an amount needs period_s, a counter or gauge has none"
+    try:
+        integral_unit(channel.unit)
+    except ValueError as error:
+        return str(error) if channel.kind == "gauge" else None
+    return None if channel.kind == "gauge" else f"{channel.unit} is a rate: declare it as a gauge"

@@ -1,0 +1,138 @@
+"""What an agent says about itself: a status file for `plantprint edge status`, and Prometheus metrics on loopback.
+
+Both read the same plain counters when asked; the hot path only adds integers.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from plantprint.times import format_instant
+from plantprint_edge.clock import wall_ms
+from plantprint_edge.config import AgentConfig
+from plantprint_edge.records import Stats
+from plantprint_edge.sources import SourceCounts
+from plantprint_edge.uplink import UplinkCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that is counted, at one moment."""
+
+    readings: int
+    outbox: Stats
+    uplink: UplinkCounts
+    sources: Sequence[SourceCounts]
+
+
+def status_path(config: AgentConfig) -> Path:
+    """Where a running agent leaves its status: beside the outbox."""
+    return config.outbox.path.with_name(config.outbox.path.name + ".status.json")
+
+
+def read_status(config: AgentConfig) -> dict[str, Any]:
+    """The last status of the agent with this configuration; raises `OSError` when there is none."""
+    status: dict[str, Any] = json.loads(status_path(config).read_text("utf-8"))
+    return status
+
+
+def write_status(config: AgentConfig, snapshot: Snapshot, *, running: bool) -> None:
+    """Replace the status file in one step; raises `OSError`, for instance on a full disk."""
+    path = status_path(config)
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(json.dumps(describe(config, snapshot, running=running), indent=1), "utf-8")
+    draft.replace(path)
+
+
+def describe(config: AgentConfig, snapshot: Snapshot, *, running: bool) -> dict[str, Any]:
+    """The status as plain data; instants are RFC 3339."""
+    return {
+        "agent": config.agent,
+        "site": config.site,
+        "running": running,
+        "pid": os.getpid(),
+        "at": format_instant(wall_ms()),
+        "readings": snapshot.readings,
+        "outbox": {**asdict(snapshot.outbox), "oldest_at": _instant(snapshot.outbox.oldest_ms)},
+        "uplink": {**asdict(snapshot.uplink), "last_ack_at": _instant(snapshot.uplink.last_ack_ms)},
+        "sources": [
+            {**asdict(counts), "errors": dict(counts.errors), "last_good_at": _instant(counts.last_good_ms)}
+            for counts in snapshot.sources
+        ],
+    }
+
+
+def _instant(t_ms: int | None) -> str | None:
+    return None if t_ms is None else format_instant(t_ms)
+
+
+class Metrics(Collector):
+    """The counters in Prometheus' words; `take` gives the present snapshot."""
+
+    def __init__(self, take: Callable[[], Snapshot]) -> None:
+        self._take = take
+
+    def collect(self) -> Iterable[Metric]:
+        now = self._take()
+        for name, text, gauge in (
+            ("connected", "1 while the broker is connected", int(now.uplink.connected)),
+            ("outbox_unacked_chunks", "Chunks that the collector has not acknowledged", now.outbox.unacked_chunks),
+            ("outbox_used_bytes", "Bytes of the outbox in use", now.outbox.used_bytes),
+            ("outbox_full", "1 while readings are lost for want of room", int(bool(now.outbox.full))),
+        ):
+            yield GaugeMetricFamily(f"plantprint_edge_{name}", text, value=gauge)
+        for name, text, count in (
+            ("readings", "Readings taken from all sources", now.readings),
+            ("lost_chunks", "Chunks that could not be stored", now.outbox.lost_chunks),
+            ("lost_rows", "Readings in chunks that could not be stored", now.outbox.lost_rows),
+            ("gap_chunks", "Gap records written", now.outbox.gap_chunks),
+            ("published_chunks", "Chunks handed to the broker", now.uplink.published),
+            ("resent_chunks", "Chunks published again for want of an acknowledgement", now.uplink.resent),
+            ("acked_chunks", "Chunks acknowledged by the collector", now.uplink.acked),
+            ("publish_refusals", "Publishes that the broker refused", now.uplink.refused),
+            ("publish_unheard", "Publishes that nobody subscribed to", now.uplink.unheard),
+            ("connections", "Connections made to the broker", now.uplink.connections),
+            ("store_changes", "Changes of the collector's store", now.uplink.store_changes),
+        ):
+            yield CounterMetricFamily(f"plantprint_edge_{name}", text, value=count)
+        yield from _of_sources(now.sources)
+
+
+def _of_sources(sources: Sequence[SourceCounts]) -> Iterable[Metric]:
+    polls = CounterMetricFamily(
+        "plantprint_edge_polls", "Polls, messages or rows taken from a source", labels=["source"]
+    )
+    missing = CounterMetricFamily(
+        "plantprint_edge_missing", "Values that a source marked as missing", labels=["source"]
+    )
+    errors = CounterMetricFamily("plantprint_edge_errors", "Errors of a source", labels=["source", "reason"])
+    good = GaugeMetricFamily("plantprint_edge_last_good_seconds", "Site time of the last good value", labels=["source"])
+    for counts in sources:
+        polls.add_metric([counts.name], counts.polls)
+        missing.add_metric([counts.name], counts.missing)
+        for reason, count in list(counts.errors.items()):
+            errors.add_metric([counts.name, reason], count)
+        if counts.last_good_ms is not None:
+            good.add_metric([counts.name], counts.last_good_ms / 1000)
+    return polls, missing, errors, good
+
+
+def serve_metrics(port: int, take: Callable[[], Snapshot]) -> Callable[[], None]:
+    """Serve `/metrics` on loopback and return what ends it; raises `OSError` when the port is taken."""
+    registry = CollectorRegistry()
+    registry.register(Metrics(take))
+    server, thread = start_http_server(port, "127.0.0.1", registry)
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop

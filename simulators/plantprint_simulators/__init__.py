@@ -1,0 +1,1 @@
+"""Seeded plants with a known true inventory, their devices and MES, recorded plants, and load."""

@@ -1,0 +1,129 @@
+"""Fixtures that every kind of test shares: a fresh migrated database, a broker, and the account of what was skipped."""
+
+import contextlib
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+import servers
+from fixtures_timescale import TimescaleServer, timescale  # noqa: F401 - timescale is a fixture
+from plantprint_cli.embedded import Instance, temporary_instance
+
+from plantprint_collector.migrate import migrate
+
+_TIERS = pytest.StashKey[Counter[str]]()
+
+
+@pytest.fixture(scope="session")
+def instance() -> Iterator[Instance]:
+    """One folder for the servers of the run."""
+    with temporary_instance() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres_server(instance: Instance) -> Iterator[str]:
+    """DSN of a server where databases may be created: PLANTPRINT_TEST_DATABASE_URL, Debian's or the embedded one."""
+    with servers.postgres(instance) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def _template(postgres_server: str) -> Iterator[str]:
+    """Name of a migrated database that others are copied from: a tenth of the time of migrating each."""
+    with _database(postgres_server) as dsn:
+        migrate(dsn)
+        yield _name(dsn)
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: str) -> Iterator[str]:
+    """A database without anything in it, for tests of the migrations themselves."""
+    with _database(postgres_server) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, postgres_server: str, _template: str) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    with _database(postgres_server, _template) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            conn.execute("update meta set value = gen_random_uuid()::text where key = 'store_id'")
+        _count_tier(request, dsn)
+        yield dsn
+
+
+@pytest.fixture
+def timescale_url(request: pytest.FixtureRequest, timescale: TimescaleServer) -> str:  # noqa: F811
+    """The WASM TimescaleDB, emptied and migrated: one session underneath, so one connection works at a time."""
+    with psycopg.connect(timescale.dsn, autocommit=True) as conn:
+        conn.execute("drop extension if exists timescaledb cascade")
+        conn.execute("drop schema public cascade")
+        conn.execute("create schema public")
+    migrate(timescale.dsn)
+    _count_tier(request, timescale.dsn)
+    return timescale.dsn
+
+
+@pytest.fixture(scope="session")
+def broker_url(instance: Instance) -> Iterator[str]:
+    """mqtt://127.0.0.1:PORT; use site names of your own (`site` fixture), tests share it."""
+    with servers.broker(instance) as url:
+        yield url
+
+
+@pytest.fixture
+def site() -> str:
+    """A site nobody else uses."""
+    return f"site-{uuid.uuid4().hex[:12]}"
+
+
+@contextlib.contextmanager
+def _database(server: str, template: str = "template0") -> Iterator[str]:
+    """A database for a block, dropped afterwards whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex[:16]}"
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(f'create database "{name}" template "{template}"')
+    try:
+        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    finally:
+        with psycopg.connect(server, autocommit=True) as conn:
+            conn.execute(f'drop database if exists "{name}" with (force)')
+
+
+def _name(dsn: str) -> str:
+    return urlsplit(dsn).path.removeprefix("/")
+
+
+# ---- the account of the run: what was skipped and why, and how many tests used which tier
+
+
+def _count_tier(request: pytest.FixtureRequest, dsn: str) -> None:
+    with psycopg.connect(dsn) as conn:
+        row = conn.execute("select value from meta where key = 'tier'").fetchone()
+    assert row is not None
+    request.config.stash.setdefault(_TIERS, Counter())[row[0]] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    skipped = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    if skipped:
+        terminalreporter.section("skipped here")
+        for reason, number in skipped.most_common():
+            terminalreporter.line(f"{number:5d}  {reason}")
+    tiers = config.stash.get(_TIERS, Counter())
+    if tiers:
+        terminalreporter.line("tests by database tier: " + ", ".join(f"{t} {n}" for t, n in sorted(tiers.items())))
+    report = os.environ.get("PLANTPRINT_TEST_TIER_REPORT")
+    if report:
+        Path(report).write_text(json.dumps(dict(sorted(tiers.items()))) + "\n", encoding="utf-8")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    return str(report.longrepr[2]).removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else "no reason given"

@@ -1,0 +1,94 @@
+"""A statement is frozen bytes: equal facts give equal bytes, and any other fact another hash."""
+
+import hashlib
+import json
+from typing import Any
+
+from plantprint.factors import builtin_factors, latest
+from plantprint.footprint import footprint
+from plantprint.ledger import PostingKey
+from plantprint.plant.model import Source
+from plantprint.production import Batch, Shipment
+from plantprint.quantities import micro
+from plantprint.statement import Statement, build_statement, canonical_json, postings_hash
+
+LIBRARY = latest(builtin_factors())
+GRID = Source.model_validate(
+    {"id": "grid", "name": {"en": "Grid"}, "unit": "kWh", "kind": "grid", "factor": "cn.grid.2023.zhejiang", "scope": 2}
+)
+AT = 1_772_348_400_000
+KEY = PostingKey(AT, "batch", "b-1", "l1-dye", "dyeing", "grid", AT, 3)
+BATCH = Batch("b-1", "cotton 印染", micro("400"), "kg", AT)
+SHIPMENT = Shipment("s-1", "b-1", AT + 7_200_000, micro("100"), "ACME", "mes", "e-9")
+
+
+def statement(amount: str = "250", **other: Any) -> Statement:
+    net = {KEY: micro(amount)}
+    facts: dict[str, Any] = {
+        "site": "dyehouse",
+        "shipment": SHIPMENT,
+        "batch": BATCH,
+        "footprint": footprint(net, [GRID], LIBRARY, BATCH.quantity_micro, BATCH.unit),
+        "net": net,
+        "status": "provisional",
+        "missing_ms": 0,
+        "plant_model_version": 3,
+        "known_at_ms": AT + 7_200_500,
+    }
+    return build_statement(**(facts | other))
+
+
+def test_a_statement_says_what_was_shipped_and_what_is_known_of_it() -> None:
+    body = json.loads(statement().body)
+    assert body["partial_footprint_kg_co2e"] == "124.35"
+    assert body["partial_footprint_kg_co2e_per_unit"] == "0.310875"
+    assert body["shipment"] == {
+        "id": "s-1",
+        "at": "2026-03-01T09:00:00Z",
+        "customer": "ACME",
+        "quantity": "100",
+        "partial_footprint_kg_co2e": "31.0875",
+    }
+    assert body["batch"] == {"id": "b-1", "product": "cotton 印染", "quantity": "400"}
+    assert (body["declared_unit"], body["boundary"], body["status"]) == ("kg", "gate-to-gate", "provisional")
+    assert (body["plant_model_version"], body["known_at"]) == (3, "2026-03-01T09:00:00.500Z")
+    assert body["breakdown"]["by_step"] == {"dyeing": "124.35"}
+    assert body["factors"][0]["factor"] == "cn.grid.2023.zhejiang"
+    assert body["incomplete"] is False
+    assert body["postings_sha256"] == postings_hash({KEY: micro("250")})
+
+
+def test_equal_facts_give_equal_bytes_and_the_hash_is_theirs() -> None:
+    one, two = statement(), statement()
+    assert one == two
+    assert one.body_hash == hashlib.sha256(one.body).hexdigest()
+    assert canonical_json(json.loads(one.body)) == one.body
+
+
+def test_any_other_fact_gives_another_hash() -> None:
+    others = [
+        statement("250.000001"),
+        statement(status="final"),
+        statement(missing_ms=1),
+        statement(plant_model_version=4),
+        statement(known_at_ms=AT),
+        statement(net={KEY._replace(quality=1): micro("250")}),
+    ]
+    assert len({s.body_hash for s in (statement(), *others)}) == 7
+
+
+def test_a_statement_with_missing_time_is_incomplete() -> None:
+    assert json.loads(statement(missing_ms=60_000).body)["incomplete"] is True
+
+
+def test_the_hash_of_postings_does_not_depend_on_their_order_or_on_zeros() -> None:
+    other = KEY._replace(hour_ms=AT + 3_600_000)
+    assert postings_hash({KEY: 1, other: 2}) == postings_hash({other: 2, KEY: 1, KEY._replace(step="x"): 0})
+    assert postings_hash({KEY: 1}) != postings_hash({KEY: 2})
+
+
+def test_a_share_of_an_unknown_quantity_is_unknown() -> None:
+    body = json.loads(statement(batch=Batch("b-1", "", None, "", None)).body)
+    assert body["shipment"]["partial_footprint_kg_co2e"] is None
+    whole = json.loads(statement(shipment=Shipment("s-2", "b-1", AT, None, "", "mes", "e")).body)
+    assert whole["shipment"]["partial_footprint_kg_co2e"] == "124.35"
