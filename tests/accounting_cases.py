@@ -32,15 +32,15 @@ def make_graph(
 ) -> PlantGraph:
     """Flows are (giver, taker, amount[, weight]).
 
-    `pools` maps to "conserving|converting [bucket|hour]", `sources` to their kind, `units` from any node or meter to its
-    unit (kWh where not named; a meter counts in its giver's unit), `rules` from steps to their rule for concurrent jobs.
+    `pools` maps to "conserving|converting [bucket|hour]", `sources` to their kind, `units` from any node to its unit
+    (kWh where not named; a meter counts in its giver's unit), `rules` from steps to their rule for jobs at once.
     """
     pools, sources, units = pools or {}, sources or {"grid": "grid"}, units or {}
     meters: dict[str, str] = {}
     for giver, _, amount, *_ in flows:
         for word in amount.split():
             if word not in {"+", "-", "rest"}:
-                meters[word] = units.get(word, units.get(giver, "kWh"))
+                meters[word] = units.get(giver, "kWh")
     centers = [{"id": f"line-{unit}", "name": {"en": unit}, "work_units": [_named(unit)]} for unit in work_units]
     body: dict[str, Any] = {
         "plantprint": 1,

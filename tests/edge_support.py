@@ -31,7 +31,7 @@ IDLE_SOURCE = """
 
 def config(folder: Path, sources: str = IDLE_SOURCE, top: str = "", site: str = "s", **sections: str) -> AgentConfig:
     """An agent's configuration; `sections` are more keys of outbox, uplink and chunk in flow style."""
-    outbox = sections.get("outbox", "size_mb_max: 16, ballast_mb: 1, reserve_mb: 1")
+    outbox = sections.get("outbox", "size_mb_max: 16, ballast_mb: 8, reserve_mb: 1")
     url = sections.get("url", "mqtt://127.0.0.1:1")
     text = f"""
 agent: gw-1

@@ -1,16 +1,18 @@
-"""Random small plants with random facts: chains, cycles with a way out, rests, roofs that export, jobs off the bucket edges."""
+"""Random small plants with random facts: chains, cycles, rests, roofs that export, jobs off the bucket edges."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from accounting_cases import HOUR, HOUR_MS, make_graph
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from plantprint.facts import EventKind, ProductionEvent, Quality, Reading
 from plantprint.plant.graph import PlantGraph
 
 HOURS = 3
+# An example takes tens of milliseconds, many times that on a busy machine; that is no reason to fail.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SOURCES = {"gas": "fuel", "grid": "grid", "pv": "on_site"}
 WORK_UNITS = ("u1", "u2", "u3")
 RULES = {"dye": "weight", "wash": "equal", "spin": "exclusive"}
@@ -107,10 +109,11 @@ def productions(draw: st.DrawFn) -> list[ProductionEvent]:
     for _ in range(draw(st.integers(0, 6))):
         name = draw(st.sampled_from(["processing", "processing", "setup", "clean-down", "idle", "fault"]))
         add("state", draw(instants), {"work_unit": draw(st.sampled_from(WORK_UNITS)), "state": name})
-    if events and draw(st.booleans()):
+    corrected, withdrawn = draw(st.tuples(st.booleans(), st.booleans()))
+    if events and corrected:
         changed = draw(st.sampled_from(events))
         events.append(ProductionEvent("mes", changed.event_id, 2, changed.kind, changed.at_ms + 60_000, changed.body))
-    if events and draw(st.booleans()):
+    if events and withdrawn:
         add("withdraw", HOUR, {"event_id": draw(st.sampled_from(events)).event_id})
     return events
 
@@ -118,6 +121,6 @@ def productions(draw: st.DrawFn) -> list[ProductionEvent]:
 @st.composite
 def facts(draw: st.DrawFn) -> Facts:
     graph = draw(plants())
-    several: Sequence[list[Reading]] = draw(st.lists(courses(), min_size=1, max_size=4))
+    several = draw(st.lists(courses(), min_size=1, max_size=4))
     readings = {meter: draw(st.sampled_from(several)) for meter in graph.meters if draw(st.integers(0, 9))}
     return Facts(graph, readings, draw(productions()))

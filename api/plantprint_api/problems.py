@@ -124,6 +124,10 @@ def _on_validation(_request: Request, error: Exception) -> JSONResponse:
 def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = error.status_code
+    if status == 400:  # the framework's word for a body that it could not decode
+        return problem_response(
+            invalid("the body is not JSON in UTF-8", place="body", remedy="see the request's schema in /openapi.json").problem
+        )
     problem = Problem(
         title=_TITLES.get(status, error.detail),
         status=status,

@@ -46,6 +46,14 @@ class Page(Child):
             return False
 
 
+class OneShot(Child):
+    """A process that the parts after it need to have finished: ready only by its end with code 0."""
+
+    def is_ready(self) -> bool:
+        """Never while it runs; the supervisor goes on when it has ended well."""
+        return False
+
+
 class AllInOne:
     """Everything that `plantprint run` starts: simulator → edge → broker → collector → database → API."""
 
@@ -74,7 +82,7 @@ class AllInOne:
         if self._broker is not None:
             parts.append(Part(self._broker, health_interval_s=HEALTH_INTERVAL_S))
         parts += [
-            Part(self._child("setup", lambda: self._plantprint("setup-site", str(plant_file("dyehouse")))),
+            Part(OneShot("setup", lambda: self._plantprint("setup-site", str(plant_file("dyehouse"))), self._instance.log("setup")),
                  ready_timeout_s=120, restart=RestartPolicy(mode="on_failure", restarts_max=3)),
             Part(self._child("collector", lambda: self._plantprint("collect")), stop_timeout_s=20),
             Part(Page(self._plantprint("serve", "--port", str(self._port)), self._instance, f"http://127.0.0.1:{self._port}")),

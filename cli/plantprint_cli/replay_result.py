@@ -1,21 +1,27 @@
 """What a replay came to: amounts that entered per source, emissions, and each interval's balance where the plant has one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from psycopg import Connection
 
-from plantprint.account import EMPTY_CARRY
+from plantprint.account import EMPTY_CARRY, HourAccount
+from plantprint.facts import Quality
 from plantprint.footprint import footprint
 from plantprint.ledger import Net, PostingKey
 from plantprint.quantities import decimal_text
 from plantprint.times import HOUR_MS, to_ms
-from plantprint_collector.books import SiteFacts, account_hours, load_facts
+from plantprint_cli.errors import CommandError
+from plantprint_collector.books import account_hours, load_facts
 from plantprint_collector.facts_store import newest_by_channel
 from plantprint_collector.ledger_store import settled_bounds
+from plantprint_collector.settling import carry_before
 
 Conn = Connection[tuple[Any, ...]]
+
+# A meter that no flow uses: the record's own figure of what the site consumed.
+CHECK_METER = "consumption"
 
 
 def settled_through(conn: Conn, site: str) -> tuple[int, int]:
@@ -30,29 +36,47 @@ def settled_through(conn: Conn, site: str) -> tuple[int, int]:
 
 
 def replay_result(conn: Conn, site: str) -> dict[str, Any]:
-    """Amounts and emissions as exact decimal text."""
+    """Amounts and emissions as exact decimal text: the settled ledger, and the last hour as far as the record goes."""
     facts = load_facts(conn, site)
-    assert facts is not None, "the replay applied a plant model"
-    sources = facts.models[-1].graph.plant.sources
-    net: Net = {}
-    for kind, account, source, entered, quality, amount in conn.execute(
+    bounds = settled_bounds(conn, site)
+    if facts is None or bounds is None:
+        raise CommandError(f"site {site} has no settled hour; the record is shorter than an hour, or its channels are not bound")
+    newest = min(newest_by_channel(conn, site).values())
+    rest = list(
+        account_hours(
+            conn, facts, range(bounds[1] + HOUR_MS, newest, HOUR_MS), carry_before(conn, site, bounds[1] + HOUR_MS), newest
+        )
+    )
+    net = _ledger(conn, site)
+    for account in rest:
+        for key, amount in account.net.items():
+            place = _coarse(key.account_kind, key.account_id, key.source, key.entered_ms, key.quality)
+            net[place] = net.get(place, 0) + amount
+    total = footprint(net, facts.models[-1].graph.plant.sources, facts.library)
+    result: dict[str, Any] = {
+        "site": site,
+        "sources": [{"id": line.source, "amount": decimal_text(line.amount), "unit": line.unit} for line in total.inventory],
+        "emissions_kg_co2e": {"location": total.kg_co2e},
+    }
+    if CHECK_METER in facts.models[-1].graph.meters:
+        hours = range(bounds[0], bounds[1] + 1, HOUR_MS)
+        settled = account_hours(conn, facts, hours, EMPTY_CARRY, bounds[1] + HOUR_MS)
+        result["accounts"] = _accounts(net)
+        result["balance"] = _balance([*settled, *rest])
+    return result
+
+
+def _coarse(kind: str, account: str, source: str, entered_ms: int, quality: int) -> PostingKey:
+    return PostingKey(entered_ms, kind, account, "", "", source, entered_ms, quality)
+
+
+def _ledger(conn: Conn, site: str) -> Net:
+    rows = conn.execute(
         "select account_kind, account_id, source, entered_at, quality, sum(amount)::bigint from posting where site = %s "
         "group by 1, 2, 3, 4, 5",
         (site,),
-    ):
-        net[PostingKey(to_ms(entered), kind, account, "", "", source, to_ms(entered), quality)] = amount
-    total = footprint(net, sources, facts.library)
-    result: dict[str, Any] = {
-        "site": site,
-        "sources": [
-            {"id": line.source, "amount": decimal_text(line.amount), "unit": line.unit} for line in total.inventory
-        ],
-        "emissions_kg_co2e": {"location": total.kg_co2e},
-    }
-    if any(key.account_kind == "export" for key in net):
-        result["accounts"] = _accounts(net)
-        result["balance"] = _balance(conn, facts)
-    return result
+    )
+    return {_coarse(kind, account, source, to_ms(entered), quality): amount for kind, account, source, entered, quality, amount in rows}
 
 
 def _accounts(net: Mapping[PostingKey, int]) -> dict[str, dict[str, str]]:
@@ -65,15 +89,12 @@ def _accounts(net: Mapping[PostingKey, int]) -> dict[str, dict[str, str]]:
     }
 
 
-def _balance(conn: Conn, facts: SiteFacts) -> dict[str, int]:
-    """Intervals in which what the work units used, summed over sources, differs from the check meter `consumption`."""
-    bounds = settled_bounds(conn, facts.site)
-    assert bounds is not None
-    hours = range(bounds[0], bounds[1] + 1, HOUR_MS)
+def _balance(accounts: Sequence[HourAccount]) -> dict[str, int]:
+    """Intervals in which what the work units used, summed over sources, differs from the check meter."""
     intervals = unbalanced = 0
-    for account in account_hours(conn, facts, hours, EMPTY_CARRY, bounds[1] + HOUR_MS):
-        meter = account.meters["consumption"]
-        known = meter.missing_ms == 0
+    for account in accounts:
+        meter = account.meters[CHECK_METER]
+        known = meter.quality > Quality.MISSING
         used = np.zeros_like(meter.amount)
         for use in account.uses:
             if use.work_unit:

@@ -18,7 +18,7 @@ Publish = Callable[[str, bytes], bool]
 class BudgetBook:
     """The alerts of one site; what is under way is read from the database, so a restart goes on where it was."""
 
-    def __init__(self, conn: Conn, site: str) -> None:
+    def __init__(self, conn: Conn, site: str, now_ms: int) -> None:
         self.site = site
         self._states: dict[str, BudgetState] = {}
         for center, state, pending_at, firing_at in conn.execute(
@@ -26,9 +26,9 @@ class BudgetBook:
             (site,),
         ):
             pending_ms = to_ms(pending_at)
-            self._states[center] = BudgetState(
-                state, pending_ms=pending_ms, firing_ms=None if firing_at is None else to_ms(firing_at)
-            )
+            firing_ms = None if firing_at is None else to_ms(firing_at)
+            # Nobody looked while we were away, so that time does not count as over budget.
+            self._states[center] = BudgetState(state, seen_ms=now_ms, pending_ms=pending_ms, firing_ms=firing_ms)
 
     def look(self, conn: Conn, center: str, budget: Budget, rate: Decimal | None, now_ms: int) -> dict[str, Any]:
         """Takes one look at a line's rate, writes a transition if there is one, and returns what the live row shows."""

@@ -64,7 +64,7 @@ class Intake:
         self.failure: BaseException | None = None
         self._settings = settings
         self._ack_order = ack_order
-        self._queue: queue.Queue[Message] = queue.Queue(settings.intake_queue_messages_max)
+        self._queue: queue.Queue[tuple[Message, Item]] = queue.Queue(settings.intake_queue_messages_max)
         self.metrics.queue_messages.set_function(self._queue.qsize)
         self._writer = Writer(settings, self.metrics)
         self._link = BrokerLink(settings, self.metrics, self._enqueue)
@@ -106,9 +106,11 @@ class Intake:
     # ---- network thread
 
     def _enqueue(self, message: Message) -> None:
+        # Decoded here, while the writer waits for the server.
+        item = inbox.read(message, self._settings.collector_slots)
         while not self._draining.is_set() and not self._ended.is_set():
             try:
-                self._queue.put(message, timeout=_POLL_S)
+                self._queue.put((message, item), timeout=_POLL_S)
             except queue.Full:
                 continue
             self.metrics.messages.inc()
@@ -134,7 +136,7 @@ class Intake:
         while rows < self._settings.commit_rows_max:
             wait_s = min(_POLL_S, max(0.0, until_s - time.monotonic()))
             try:
-                message = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
+                message, item = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
             except queue.Empty:
                 if batch and time.monotonic() >= until_s:
                     break
@@ -143,7 +145,6 @@ class Intake:
                 continue
             if not batch:
                 until_s = time.monotonic() + self._settings.commit_ms_max / 1000
-            item = inbox.read(message, self._settings.collector_slots)
             batch.append((message, item))
             rows += inbox.row_count(item)
         return batch

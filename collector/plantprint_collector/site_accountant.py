@@ -44,6 +44,7 @@ class SiteAccountant:
         self._facts: SiteFacts | None = None
         self._open: OpenHours | None = None
         self._before: list[HourAccount] = []
+        self._budgets: alerts.BudgetBook | None = None
         self._pace = Pace()
         self._live_due_ms = 0
 
@@ -76,7 +77,6 @@ class SiteAccountant:
         if self._facts is None:
             return []
         self._batches = BatchBook(self.site)
-        self._budgets = alerts.BudgetBook(conn, self.site)
         self._day = DayTotal(self.site)
         self._issued = shipping.issued(conn, self.site)
         model = self._facts.models[-1]
@@ -194,11 +194,12 @@ class SiteAccountant:
         )
         fresh = [t for m, t in last.items() if t is not None and ages.status(ages.by_meter[m]) != "missing"]
         window = picture.recent(min(min(fresh), now_ms)) if fresh else slice(0, 0)
+        budgets = self._budgets = self._budgets or alerts.BudgetBook(conn, self.site, now_ms)
         rows: list[tuple[str, str, dict[str, Any]]] = []
         for center in graph.plant.work_centers:
             body = live.work_center_body(picture, ages, window, center.id, production)
             rate = body["rate_kg_co2e_per_hour"]
-            body["budget"] = center.budget and self._budgets.look(
+            body["budget"] = center.budget and budgets.look(
                 conn, center.id, center.budget, None if rate is None else Decimal(rate), now_ms
             )
             rows.append(("work_center", center.id, body))

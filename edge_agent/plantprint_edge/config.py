@@ -56,7 +56,7 @@ class Broker(_Model):
 class OutboxLimits(_Model):
     """The durable queue on disk. It takes at most size_mb_max + reserve_mb + ballast_mb, and 16 MB of write-ahead log.
 
-    `ballast_mb` is given up on a full disk so that what is delivered can still be deleted; `reserve_mb` keeps room for
+    `ballast_mb` (more than the log) is given up on a full disk, so that deleting goes on; `reserve_mb` keeps room for
     records of loss and channel tables. `keep_acked_h`: how long delivered chunks stay, for a store that was restored.
     `retry_s`: how often a full disk or broken file is tried again. A file above `check_mb_max` is not checked at start.
     `pending_chunks_max`: sources wait while more are on their way to the disk.
@@ -64,7 +64,7 @@ class OutboxLimits(_Model):
 
     path: ConfigPath
     size_mb_max: int = Field(default=512, ge=1)
-    ballast_mb: int = Field(default=16, ge=1)
+    ballast_mb: int = Field(default=16, ge=8)
     reserve_mb: int = Field(default=4, ge=1)
     keep_acked_h: float = Field(default=24, ge=0)
     check_mb_max: int = Field(default=256, ge=0)

@@ -4,6 +4,7 @@ When file or disk is full, what cannot be stored is counted, and a `gap` chunk s
 damaged file is set aside and reported. This module knows no thread and no event loop; `committer` drives it.
 """
 
+import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,14 +24,14 @@ PURGE_ROWS = 256
 DISK_FULL = "disk full"
 
 _SCHEMA = """
+-- Ids are never used twice: the uplink's place in the queue is an id.
 create table if not exists chunk (
-    id integer primary key,
+    id integer primary key autoincrement,
     epoch text not null,
     seq integer not null,
     kind text not null,
     table_hash text not null,
     n integer not null,
-    payload blob not null,
     created_ms integer not null,
     acked_ms integer,
     unique (epoch, seq)
@@ -38,21 +39,22 @@ create table if not exists chunk (
 create index if not exists chunk_acked on chunk (acked_ms);
 create index if not exists chunk_unacked on chunk (epoch, seq) where acked_ms is null;
 create index if not exists chunk_table on chunk (table_hash, kind);
+-- Apart, because SQLite writes a whole row anew to mark it as acknowledged.
+create table if not exists payload (id integer primary key, bytes blob not null) strict;
 create table if not exists loss (
     reason text primary key, from_ms integer, to_ms integer, lost_chunks integer, lost_rows integer
 ) strict;
 create table if not exists meta (key text primary key, value text not null) strict;
 """
-_STORED = "select id, epoch, seq, n, payload from chunk"
+_STORED = "select id, epoch, seq, n, bytes from chunk join payload using (id)"
 # A channel table stays while it is current, or a stored chunk refers to it; an older copy of the same table need not.
-_PURGE = """
-delete from chunk where id in (
-    select id from chunk as c where acked_ms < ? and (
-        kind <> 'declare'
-        or exists (select 1 from chunk as d where d.table_hash = c.table_hash and d.kind = 'declare' and d.id > c.id)
-        or (table_hash not in (select value from json_each(?))
-            and not exists (select 1 from chunk as r where r.table_hash = c.table_hash and r.kind = 'readings')))
-    order by acked_ms, id limit ?)
+_PURGEABLE = """
+select id from chunk as c where acked_ms < ? and (
+    kind <> 'declare'
+    or exists (select 1 from chunk as d where d.table_hash = c.table_hash and d.kind = 'declare' and d.id > c.id)
+    or (table_hash not in (select value from json_each(?))
+        and not exists (select 1 from chunk as r where r.table_hash = c.table_hash and r.kind = 'readings')))
+order by acked_ms, id limit ?
 """
 
 
@@ -101,7 +103,7 @@ class Outbox:
     def _recall(self) -> None:
         memory, value = self._memory, self._file.value
         memory.seq = value("select coalesce(max(seq) + 1, 0) from chunk where epoch = ?", (self.epoch,))
-        memory.newest_id = value("select coalesce(max(id), 0) from chunk")
+        memory.newest_id = value("select seq from sqlite_sequence where name = 'chunk'") or 0
         memory.unacked = value("select count(*) from chunk where acked_ms is null")
         losses = self._file.rows("select reason, from_ms, to_ms, lost_chunks, lost_rows from loss")
         memory.pending = {row[0]: loss(*row) for row in losses}
@@ -191,12 +193,13 @@ class Outbox:
             self._site, self._agent, self.epoch, memory.seq, draft.kind, draft.body, draft.n, table=draft.table
         )
         self._file.run(
-            "insert into chunk (epoch, seq, kind, table_hash, n, payload, created_ms) values (?, ?, ?, ?, ?, ?, ?)",
-            (self.epoch, memory.seq, draft.kind, draft.table, draft.n, payload, self._now_ms()),
+            "insert into chunk (epoch, seq, kind, table_hash, n, created_ms) values (?, ?, ?, ?, ?, ?)",
+            (self.epoch, memory.seq, draft.kind, draft.table, draft.n, self._now_ms()),
         )
         memory.seq += 1
         memory.unacked += 1
         memory.newest_id = self._file.inserted_id()
+        self._file.run("insert into payload (id, bytes) values (?, ?)", (memory.newest_id, payload))
         return memory.newest_id
 
     # --- room and loss ------------------------------------------------------------------------------------------------
@@ -232,9 +235,14 @@ class Outbox:
         self._full = reason
 
     def disk_full(self) -> None:
-        """Give up the ballast, so that deleting and the record of loss find room; readings are lost from now on."""
+        """Give up the ballast, so that deleting and the record of loss find room; readings are lost from now on.
+
+        Called outside a transaction. Raises apsw's errors when even that is not enough.
+        """
         self._file.drop_ballast()
         self._mark_full(DISK_FULL)
+        # What the log holds may still have to grow the file; once that is done, the log's own space is used again.
+        self._file.checkpoint()
 
     def try_recover(self) -> None:
         """Take readings again once the disk has room for the ballast; a full outbox looks with every chunk."""
@@ -321,14 +329,18 @@ class Outbox:
 
     def forget(self, epoch: str, seq: int) -> None:
         """Delete an undelivered chunk: because it is damaged, or in the delivery test's counter-example."""
-        self._memory.unacked -= self._file.run(
-            "delete from chunk where epoch = ? and seq = ? and acked_ms is null", (epoch, seq)
-        )
+        undelivered = "select id from chunk where epoch = ? and seq = ? and acked_ms is null"
+        self._memory.unacked -= self._delete([row[0] for row in self._file.rows(undelivered, (epoch, seq))])
 
     def purge(self, before_ms: int) -> int:
         """Delete at most a few hundred chunks delivered before `before_ms`, oldest first; returns how many."""
-        current = "[" + ",".join(f'"{name}"' for name in self._tables) + "]"
-        return self._file.run(_PURGE, (before_ms, current, PURGE_ROWS))
+        purgeable = self._file.rows(_PURGEABLE, (before_ms, json.dumps(list(self._tables)), PURGE_ROWS))
+        return self._delete([row[0] for row in purgeable])
+
+    def _delete(self, ids: list[int]) -> int:
+        for table in ("payload", "chunk"):
+            self._file.run(f"delete from {table} where id in (select value from json_each(?))", (json.dumps(ids),))
+        return len(ids)
 
     def stats(self) -> Stats:
         memory = self._memory

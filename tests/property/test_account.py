@@ -1,29 +1,22 @@
 """The invariants of the accounting on random plants and random facts, over several hours with what they carry."""
 
-import json
 import random
 
-from accounting_cases import HOUR, HOUR_MS, account_hours, hour_series, make_graph
+from accounting_cases import HOUR, HOUR_MS, account_hours, make_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_plants import HOURS, Facts, courses, facts
+from random_plants import HOURS, UNHURRIED, Facts, courses, facts
 
-from plantprint.account import EMPTY_CARRY, Carry, HourAccount, account_hour
+from plantprint.account import HourAccount
 from plantprint.facts import Reading
-from plantprint.ledger import Net, Posting, corrections, net
 from plantprint.production import reduce_events
-
-NOW = HOUR + HOURS * HOUR_MS
 
 
 def account_all(case: Facts) -> list[HourAccount]:
     return account_hours(case.graph, reduce_events(case.events, case.graph), case.readings, HOURS + 1, first=-1)
 
 
-def whole(accounts: list[HourAccount]) -> Net:
-    return {key: amount for account in accounts for key, amount in account.net.items()}
-
-
+@settings(UNHURRIED)
 @given(facts())
 def test_conservation_is_exact_per_source_and_hour(case: Facts) -> None:
     stock: dict[str, int] = {}
@@ -54,15 +47,16 @@ def test_conservation_is_exact_per_source_and_hour(case: Facts) -> None:
         stock = after
 
 
-@settings(max_examples=50)
+@settings(UNHURRIED, max_examples=50)
 @given(facts(), st.randoms(use_true_random=False))
 def test_the_order_of_facts_and_their_repetition_change_nothing(case: Facts, shuffler: random.Random) -> None:
     events = [*case.events, *case.events[::2]]
     readings = {meter: [*course, *course[::3]] for meter, course in case.readings.items()}
-    for some in (events, *readings.values()):
-        shuffler.shuffle(some)
     meters = list(readings)
+    shuffler.shuffle(events)
     shuffler.shuffle(meters)
+    for course in readings.values():
+        shuffler.shuffle(course)
     other = account_all(Facts(case.graph, {meter: readings[meter] for meter in meters}, events))
     for one, two in zip(account_all(case), other, strict=True):
         assert one.net == two.net
@@ -71,72 +65,11 @@ def test_the_order_of_facts_and_their_repetition_change_nothing(case: Facts, shu
         assert (one.missing_ms, one.missing_ms_by_work_unit) == (two.missing_ms, two.missing_ms_by_work_unit)
 
 
-class Ledger:
-    """A small accountant: append-only postings, hours recomputed only where their facts or their carry changed."""
-
-    def __init__(self) -> None:
-        self.postings: list[Posting] = []
-        self.carries: dict[int, str] = {}
-        self.seen: dict[int, tuple[object, ...]] = {}
-        self.recomputed = 0
-
-    def work(self, case: Facts, cause: str) -> None:
-        made = reduce_events(case.events, case.graph)
-        carry = json.dumps(EMPTY_CARRY.to_json())
-        for number in range(-1, HOURS):
-            hour_ms = HOUR + number * HOUR_MS
-            series = hour_series(case.graph, case.readings, hour_ms)
-            around = (series, made.jobs, made.states, carry)
-            if self.seen.get(hour_ms) != around:
-                self.seen[hour_ms] = around
-                account = account_hour(case.graph, made, hour_ms, series, Carry.from_json(json.loads(carry)), NOW)
-                known = {key: amount for key, amount in net(self.postings).items() if key.hour_ms == hour_ms}
-                self.postings += corrections(known, account.net, cause)
-                self.carries[hour_ms] = json.dumps(account.carry.to_json())
-                self.recomputed += 1
-            carry = self.carries[hour_ms]
-
-
-@settings(max_examples=40)
-@given(facts(), st.data())
-def test_late_facts_end_in_the_same_net_ledger_and_the_past_stays_readable(case: Facts, data: st.DataObject) -> None:
-    def some(kept: list[Reading]) -> list[Reading]:
-        late = data.draw(st.sets(st.integers(0, max(len(kept) - 1, 0)), max_size=3))
-        return [reading for number, reading in enumerate(kept) if number not in late]
-
-    early = Facts(
-        case.graph, {m: some(course) for m, course in case.readings.items()}, case.events[: len(case.events) // 2]
-    )
-    ledger = Ledger()
-    ledger.work(early, "settled")
-    first = list(ledger.postings)
-    ledger.work(case, "late facts")
-    scratch = Ledger()
-    scratch.work(case, "settled")
-    assert net(ledger.postings) == net(scratch.postings)
-    assert ledger.carries == scratch.carries
-    assert ledger.postings[: len(first)] == first
-    at_first = Ledger()
-    at_first.work(early, "settled")
-    assert net(ledger.postings[: len(first)]) == net(at_first.postings)
-    assert all(posting.cause.endswith("late facts") for posting in ledger.postings[len(first) :])
-
-
-@settings(max_examples=20)
-@given(facts())
-def test_nothing_new_is_nothing_to_do(case: Facts) -> None:
-    ledger = Ledger()
-    ledger.work(case, "settled")
-    before, worked = len(ledger.postings), ledger.recomputed
-    ledger.work(case, "again")
-    assert (len(ledger.postings), ledger.recomputed) == (before, worked)
-
-
 ONE = [("grid", "bus", "main"), ("bus", "u1", "m1"), ("bus", "u2", "m2"), ("bus", "unmetered", "rest")]
 TWO = [(giver, taker, "m1 + m1b" if amount == "m1" else amount) for giver, taker, amount in ONE]
 
 
-@settings(max_examples=40)
+@settings(UNHURRIED, max_examples=40)
 @given(st.lists(st.integers(0, 5_000_000), min_size=30, max_size=30), st.data())
 def test_a_meter_split_in_two_changes_nothing_beyond_a_unit_per_division(steps: list[int], data: st.DataObject) -> None:
     pools, units = {"bus": "conserving"}, ["u1", "u2"]

@@ -1,12 +1,11 @@
 """Tracing against a slow and obviously right solution in fractions, and conservation on any plant."""
 
-from collections.abc import Mapping
 from fractions import Fraction
 
 from accounting_cases import HOUR, meter_hours
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from random_plants import amounts, plants
+from random_plants import UNHURRIED, amounts, plants
 
 from plantprint.flows import Flows, hour_flows
 from plantprint.plant.graph import Edge, PlantGraph
@@ -15,6 +14,7 @@ from plantprint.tracing import Traced, trace
 Exact = dict[int, dict[str, Fraction]]
 
 
+@UNHURRIED
 @given(plants(bucket_s=3600, exports=False), st.data())
 def test_shares_are_those_of_the_exact_solution_up_to_rounding(graph: PlantGraph, data: st.DataObject) -> None:
     flows = hour_flows(graph, meter_hours(graph, {meter: [data.draw(amounts)] for meter in graph.meters}), HOUR)
@@ -25,11 +25,12 @@ def test_shares_are_those_of_the_exact_solution_up_to_rounding(graph: PlantGraph
     for edge in graph.edges:
         if edge.giver_kind == "pool" and edge.taker_kind != "pool":
             for row, (source, _) in enumerate(traced.rows):
-                assert abs(int(traced.parcels.amount[edge.index, row, 0]) - exact[edge.index].get(source, 0)) <= slack
+                share = int(traced.parcels.amount[edge.index, row, 0])
+                assert abs(share - exact[edge.index].get(source, Fraction(0))) <= slack
 
 
 def solve(graph: PlantGraph, flows: Flows) -> Exact:
-    """Amounts of each source on every edge out of a pool: through = direct + Σ through x share, solved for all pools."""
+    """Amounts by source on every edge out of a pool: through = direct + Σ through x share, for all pools at once."""
     pools = sorted(graph.pools)
     amount = {edge.index: int(flows.amount[edge.index, 0]) for edge in graph.edges}
     out = {pool: sum(amount[edge.index] for edge in graph.outflows[pool]) for pool in pools}
@@ -67,7 +68,7 @@ def gauss(matrix: list[list[Fraction]], right: list[Fraction]) -> list[Fraction]
     return [rows[n][size] / rows[n][n] for n in range(size)]
 
 
-def in_and_out(graph: PlantGraph, flows: Flows, traced: Traced) -> tuple[Mapping[str, int], Mapping[str, int]]:
+def in_and_out(graph: PlantGraph, flows: Flows, traced: Traced) -> tuple[dict[str, int], dict[str, int]]:
     """Per source: what entered, and what came to an end or is kept."""
     entered, ended = dict.fromkeys(graph.sources, 0), dict.fromkeys(graph.sources, 0)
     for edge in graph.edges:
@@ -82,6 +83,7 @@ def in_and_out(graph: PlantGraph, flows: Flows, traced: Traced) -> tuple[Mapping
     return entered, ended
 
 
+@UNHURRIED
 @given(plants(), st.data())
 def test_every_source_ends_where_it_can_to_the_last_unit(graph: PlantGraph, data: st.DataObject) -> None:
     hours = {meter: [data.draw(amounts) for _ in range(4)] for meter in graph.meters}
@@ -95,6 +97,7 @@ def test_every_source_ends_where_it_can_to_the_last_unit(graph: PlantGraph, data
     assert (flows.amount >= 0).all()
 
 
+@UNHURRIED
 @given(plants(), st.data())
 def test_export_leaves_at_the_mix_only_when_the_roof_is_used_up(graph: PlantGraph, data: st.DataObject) -> None:
     hours = {meter: [data.draw(amounts) for _ in range(4)] for meter in graph.meters}

@@ -1,18 +1,20 @@
 """Work units to batches: the table of states and jobs, cuts inside buckets, rules for jobs at once."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from accounting_cases import HOUR, HOUR_MS, job, production, state
 
 from plantprint.allocation import Account, allocate, cut, segments
 from plantprint.plant.graph import Place
-from plantprint.plant.model import Step, Text
+from plantprint.plant.model import Step
 from plantprint.production import Job, StateSpan
 
 PLACE = Place("dyer", "line", "dye")
 MINUTE = 60_000
 STEPS = {
-    rule: Step(id=rule, name=Text(en=rule), rule=rule)  # type: ignore[arg-type] - each is one of the three
+    rule: Step.model_validate({"id": rule, "name": {"en": rule}, "rule": rule})
     for rule in ("weight", "equal", "exclusive")
 }
 
@@ -119,7 +121,7 @@ def test_accounts_apart_name_the_work_unit_and_its_step() -> None:
 def test_a_bucket_is_cut_by_time_and_nothing_is_lost() -> None:
     amount = np.array([[101, 7, 0, 50], [3, 3, 3, 3]])
     edges = [0, 1, 899_999, 900_000, 1_700_001, 2_700_000, HOUR_MS - 1, HOUR_MS]
-    parts = [cut(amount, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [cut(amount, a, b) for a, b in pairwise(edges)]
     assert np.array_equal(sum(parts), amount)
     assert cut(amount, 450_000, 1_350_000).tolist() == [[51, 4, 0, 0], [1, 2, 0, 0]]
     assert cut(amount, 300_000, 600_000).tolist() == [[33, 0, 0, 0], [1, 0, 0, 0]]

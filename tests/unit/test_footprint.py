@@ -1,4 +1,4 @@
-"""Postings times factors: exact to the last digit, unknown where a factor is missing, broken down as the pages need it."""
+"""Postings times factors: exact to the last digit, unknown where a factor is missing, and every breakdown."""
 
 import csv
 import gzip

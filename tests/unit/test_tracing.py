@@ -176,7 +176,7 @@ def cycle(window: str) -> PlantGraph:
 def test_two_buses_that_feed_each_other_are_solved_exactly() -> None:
     graph = cycle("bucket")
     flow = {"m-grid": [1000], "m-pv": [500], "m-lr": [300], "m-rl": [200], "m-a": [900], "m-b": [600]}
-    result = traced(graph, {meter: amount + [0, 0, 0] for meter, amount in flow.items()})
+    result = traced(graph, {meter: [*amount, 0, 0, 0] for meter, amount in flow.items()})
     # left = 1000 + right / 4, right = left / 4 for the grid: left 1066.67, right 266.67; 3/4 of each leaves.
     assert carried(graph, result, "a") == {"grid": [800, 0, 0, 0], "pv": [100, 0, 0, 0]}
     assert carried(graph, result, "b") == {"grid": [200, 0, 0, 0], "pv": [400, 0, 0, 0]}
@@ -216,7 +216,7 @@ def test_a_way_out_may_be_several_pools_away() -> None:
             ("x", "b", "m-b"),
             ("y", "c", "m-c"),
         ],
-        pools={pool: "conserving bucket" for pool in "xyz"},
+        pools=dict.fromkeys("xyz", "conserving bucket"),
         work_units=["a", "b", "c"],
     )
     flow = {"m-grid": 10, "m-xy": 15, "m-yz": 15, "m-zx": 5, "m-a": 10}

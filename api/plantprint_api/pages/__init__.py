@@ -197,7 +197,7 @@ def _templates() -> jinja2.Environment:
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+        undefined=jinja2.ChainableUndefined,  # a field that a live row lacks is unknown, not an error
     )
 
 

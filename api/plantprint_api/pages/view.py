@@ -66,9 +66,11 @@ class View:
         digits = 0 if number in (0, 1) else 1
         return f"{number * 100:.{digits}f} %"
 
-    def age(self, age_s: float | None) -> str:
-        if age_s is None:
+    def age(self, value: Any) -> str:
+        number = _decimal(value)
+        if number is None:
             return UNKNOWN
+        age_s = float(number)
         if age_s < 10:
             return self.t("time.s", n=f"{age_s:.1f}")
         for limit, size, key in ((120, 1, "time.s"), (7200, 60, "time.min"), (172_800, 3600, "time.h")):

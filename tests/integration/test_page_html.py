@@ -1,0 +1,118 @@
+"""The pages as the server renders them: whole without scripts, in both languages, safe with any name."""
+
+import re
+from collections.abc import AsyncIterator
+
+import fixtures_api as f
+import httpx
+import psycopg
+import pytest
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    f.seed(database_url)
+    async with f.served(f.settings(database_url)) as opened:
+        yield opened
+
+
+async def _page(client: httpx.AsyncClient, path: str, status: int = 200, accept: str = "en") -> str:
+    answer = await client.get(path, headers={"accept-language": accept})
+    assert answer.status_code == status, answer.text[-2000:]
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["cache-control"] == "no-store"
+    return answer.text
+
+
+async def test_the_live_page_shows_everything_without_scripts(client: httpx.AsyncClient) -> None:
+    html = await _page(client, "/")
+    for text in (
+        "Dye house", "10,500", "81,234.5", "Line 3 is over its carbon budget", "Scouring and bleaching",
+        "B-103", "4,218.38", "incomplete", "S-103", "in preparation", "Statement", "33 of 34 report", "steam-l2-dye",
+        "gw-2", "18 chunks waiting", "job J-88 ended but never started", "96.1 %", "Load it again",
+    ):  # fmt: skip
+        assert text in html, text
+    assert html.count('data-line="') == 3
+    assert html.count('data-unit="') == 12
+
+
+async def test_the_pages_speak_chinese(client: httpx.AsyncClient) -> None:
+    html = await _page(client, "/", accept="zh-CN,zh;q=0.9")
+    for text in ("印染厂", "全厂当前", "3号线超出碳预算", "煮漂", "电网电力", "在产批次", 'lang="zh-CN"'):
+        assert text in html, text
+    english = await _page(client, "/?lang=en", accept="zh-CN")
+    assert "Plant now" in english
+    assert "Plant now" in await _page(client, "/", accept="zh-CN")  # the choice was kept in a cookie
+
+
+async def test_the_language_switch_keeps_the_rest_of_the_address(client: httpx.AsyncClient) -> None:
+    html = await _page(client, "/batches/B-103?site=dyehouse")
+    assert 'href="/batches/B-103?site=dyehouse&amp;lang=zh"' in html
+
+
+async def test_a_batch_page_shows_the_footprint_with_its_factors(client: httpx.AsyncClient) -> None:
+    html = await _page(client, "/batches/B-100")
+    for text in ("2,282.82", "1.902", "cn.grid.2023.zhejiang", "version 1", "Scope 1", "S-101", "shipped", "68.7 %"):
+        assert text in html, text
+    running = await _page(client, "/batches/B-103")
+    assert "includes the open hour" in running
+    assert "Nothing is known yet" in await _page(client, "/batches/B-400")
+
+
+async def test_a_statement_can_be_printed_and_checked(client: httpx.AsyncClient) -> None:
+    html = await _page(client, "/shipments/S-101")
+    digest = (await client.get("/v1/shipments/S-101")).json()["lines"][0]["statement"]["body_hash"]
+    for text in ("Carbon footprint statement", "2,282.82", "杭州锦绣服饰", digest, "location-based", "gate to gate"):
+        assert text in html, text
+    assert "in preparation" in await _page(client, "/shipments/S-103")
+
+
+async def test_problems_are_pages_here(client: httpx.AsyncClient) -> None:
+    html = await _page(client, "/batches/nope", status=404)
+    assert "there is no batch &#39;nope&#39;" in html
+    assert "What to do" in html
+    await _page(client, "/?site=nope", status=404)
+
+
+async def test_an_empty_database_says_what_to_do(database_url: str) -> None:
+    async with f.served(f.settings(database_url)) as client:
+        assert "plantprint model apply" in await _page(client, "/", status=404)
+        with psycopg.connect(database_url) as conn:
+            f.insert_site(conn)
+        html = await _page(client, "/")
+        assert "No live picture yet" in html
+        assert "No batch is running" in html
+
+
+async def test_several_sites_can_be_chosen(client: httpx.AsyncClient, database_url: str) -> None:
+    with psycopg.connect(database_url) as conn:
+        f.insert_site(conn, "mill")
+    html = await _page(client, "/?site=mill")
+    assert 'href="/?site=dyehouse"' in html
+    assert re.search(r'href="/\?site=mill" aria-current="page"', html)
+
+
+async def test_no_name_becomes_markup(client: httpx.AsyncClient, database_url: str) -> None:
+    evil = '</script><img src=x onerror=alert(1)>"'
+    with psycopg.connect(database_url) as conn:
+        f.insert_batch(conn, evil, "running", f.NOW_MS)
+        f.write_live(conn, "batch", evil, f.batch_body(evil, 1.0, product=evil, unit=evil))
+        f.write_live(conn, "plant", "dyehouse", f.plant_body(agents=[{"agent": evil, "online": True, "age_s": 1}]))
+    for path in ("/", f"/batches/{httpx.QueryParams({'x': evil})!s}".replace("x=", "").replace("+", "%20")):
+        html = await _page(client, path)
+        assert "<img src=x" not in html
+        assert "onerror" in html
+        assert html.count("</script>") == html.count("<script")
+
+
+async def test_static_files_are_served_and_asked_for_again(client: httpx.AsyncClient) -> None:
+    html = await _page(client, "/")
+    addresses = re.findall(r'(?:src|href)="(/static/[^"]+)"', html)
+    assert len(addresses) >= 5
+    for address in addresses:
+        answer = await client.get(address)
+        assert answer.status_code == 200
+        again = await client.get(address, headers={"if-none-match": answer.headers["etag"]})
+        assert again.status_code == 304
