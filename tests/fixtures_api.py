@@ -12,6 +12,7 @@ import httpx
 import psycopg
 import uvicorn
 from psycopg.types.json import Jsonb
+from pydantic import SecretStr
 
 from plantprint.factors import builtin_factors, latest
 from plantprint.footprint import footprint
@@ -227,8 +228,8 @@ def net_of(batch: str, scale: int = 1) -> Net:
 def insert_net(conn: psycopg.Connection[Any], net: Net, site: str = SITE) -> None:
     for key, amount in net.items():
         conn.execute(
-            "insert into posting (site, hour_at, account_kind, account_id, work_unit, step, source, entered_at, quality,"
-            " amount, cause, known_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'settled', now())",
+            "insert into posting (site, hour_at, account_kind, account_id, work_unit, step, source, entered_at,"
+            " quality, amount, cause, known_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'settled', now())",
             (site, from_ms(key.hour_ms), *key[1:6], from_ms(key.entered_ms), key.quality, amount),
         )
 
@@ -280,7 +281,9 @@ def seed(url: str) -> None:
         insert_site(conn)
         write_live(conn, "plant", SITE, plant_body())
         write_live(conn, "work_center", "line-1", line_body(1))
-        write_live(conn, "work_center", "line-2", line_body(2, status="missing") | {"status": "late", "data_age_s": 14.0})
+        write_live(
+            conn, "work_center", "line-2", line_body(2, status="missing") | {"status": "late", "data_age_s": 14.0}
+        )
         write_live(conn, "work_center", "line-3", line_body(3))
         write_live(conn, "trend", SITE, trend_body())
         for index, (batch, kg) in enumerate([("B-103", 4218.377), ("B-204", 2960.114), ("B-307", 811.92)]):
@@ -305,8 +308,20 @@ def seed(url: str) -> None:
 
 def _insert_issues(conn: psycopg.Connection[Any]) -> None:
     for code, place, message, remedy, at_ms in (
-        ("job-end-without-start", "event mes/J-88", "job J-88 ended but never started", "send its start", NOW_MS - 900_000),
-        ("meter-silent", "meter steam-l2-dye", "no reading for 95 s", "look at the meter and its line", NOW_MS - 95_000),
+        (
+            "job-end-without-start",
+            "event mes/J-88",
+            "job J-88 ended but never started",
+            "send its start",
+            NOW_MS - 900_000,
+        ),
+        (
+            "meter-silent",
+            "meter steam-l2-dye",
+            "no reading for 95 s",
+            "look at the meter and its line",
+            NOW_MS - 95_000,
+        ),
     ):
         conn.execute(
             "insert into issue (site, code, place, message, remedy, at) values (%s, %s, %s, %s, %s, %s)",
@@ -317,7 +332,7 @@ def _insert_issues(conn: psycopg.Connection[Any]) -> None:
 def settings(url: str, **changes: Any) -> ApiSettings:
     """Settings for a test: a free port, short waits."""
     values: Body = {"http_port": 0, "http_shipment_wait_s": 0.3, "live_reread_s": 0.3, "http_shutdown_s": 2, **changes}
-    return ApiSettings(database_url=url, **values)
+    return ApiSettings(database_url=SecretStr(url), **values)
 
 
 @contextlib.asynccontextmanager

@@ -61,6 +61,11 @@ def postgres(instance: Instance) -> Iterator[str]:
         yield server.dsn
 
 
+def find_mosquitto() -> str | None:
+    """Debian puts it where ordinary users' PATH does not reach."""
+    return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
 @contextlib.contextmanager
 def mosquitto(port: int | None = None) -> Iterator[str]:
     """URL of Debian's broker on a loopback port, with queues no test fills."""
@@ -71,8 +76,8 @@ def mosquitto(port: int | None = None) -> Iterator[str]:
         config = folder / "mosquitto.conf"
         config.write_text(MOSQUITTO_CONFIG.format(port=port), encoding="utf-8")
         account = find_account("nobody") if os.geteuid() == 0 else None
-        program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-        assert program is not None
+        program = find_mosquitto()
+        assert program is not None, "mosquitto is not installed"
         command = Command([program, "-c", str(config)], cwd=folder, account=account)
         with Child("mosquitto", command, SizeLimitedLog(folder / "log", 1_000_000)) as child:
             _wait_listening(child, port)
@@ -82,7 +87,7 @@ def mosquitto(port: int | None = None) -> Iterator[str]:
 @contextlib.contextmanager
 def broker(instance: Instance) -> Iterator[str]:
     """Debian's mosquitto; elsewhere the embedded broker, but never in CI, which promises the real one."""
-    if shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"):
+    if find_mosquitto():
         with mosquitto() as url:
             yield url
         return

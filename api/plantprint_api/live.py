@@ -27,6 +27,8 @@ RECONNECT_S = 0.2
 
 Key = tuple[str, str, str]
 """(site, kind, id)"""
+Stamps = dict[Key, datetime]
+"""When each live row was last written, which tells whether it changed."""
 
 
 @dataclass(eq=False)
@@ -60,7 +62,7 @@ class LiveHub:
         self._settings = settings
         self._epoch = uuid.uuid4().hex[:8]
         self._revision = 0
-        self._stamps: dict[Key, datetime] = {}
+        self._stamps: Stamps = {}
         self._alerts: dict[Key, bytes] = {}
         self._frames: dict[Key, bytes] = {}
         self._clients: set[Client] = set()
@@ -163,7 +165,7 @@ class LiveHub:
 
     def _take_live(self, live: Iterable[Row]) -> None:
         now_s = time.monotonic()
-        present: dict[Key, datetime] = {}
+        present: Stamps = {}
         for row in live:
             key = (row["site"], row["kind"], row["id"])
             present[key] = row["updated_at"]

@@ -1,4 +1,4 @@
-"""Around every request: a limit on bodies, security headers, and counting."""
+"""Around every request: what bodies may be, security headers, and counting."""
 
 import time
 
@@ -20,7 +20,10 @@ SECURITY_HEADERS = [
 
 
 class Guard:
-    """Refuses bodies over `body_bytes_max` before anyone parses them, adds headers, measures."""
+    """Refuses bodies that are not JSON or over `body_bytes_max` before anyone parses them; adds headers, measures.
+
+    A page of another origin can make a browser post text or forms here, but JSON only if we allow it, and we never do.
+    """
 
     def __init__(self, app: ASGIApp, *, body_bytes_max: int) -> None:
         self._app = app
@@ -52,6 +55,9 @@ class Guard:
             metrics.REQUEST_S.labels(route).observe(time.perf_counter() - started_s)
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _is_json(scope):
+            await problem_response(NOT_JSON)(scope, receive, send)
+            return
         body = b""
         more = True
         while more:
@@ -74,6 +80,20 @@ class Guard:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self._app(scope, receive_given, send)
+
+
+NOT_JSON = Problem(
+    title="Unsupported media type",
+    status=415,
+    detail="the body is not declared as JSON",
+    place="header: content-type",
+    remedy="send content-type: application/json",
+)
+
+
+def _is_json(scope: Scope) -> bool:
+    kinds = [value.partition(b";")[0].strip().lower() for name, value in scope["headers"] if name == b"content-type"]
+    return kinds == [b"application/json"]
 
 
 def _too_large(limit: int) -> Problem:

@@ -84,6 +84,7 @@ _TITLES = {
     405: "Method not allowed",
     409: "Ambiguous or conflicting",
     413: "Too large",
+    415: "Unsupported media type",
     422: "Invalid request",
     500: "Internal error",
     503: "Not available now",
@@ -126,7 +127,9 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code
     if status == 400:  # the framework's word for a body that it could not decode
         return problem_response(
-            invalid("the body is not JSON in UTF-8", place="body", remedy="see the request's schema in /openapi.json").problem
+            invalid(
+                "the body is not JSON in UTF-8", place="body", remedy="see the request's schema in /openapi.json"
+            ).problem
         )
     problem = Problem(
         title=_TITLES.get(status, error.detail),

@@ -40,11 +40,17 @@ def replay_result(conn: Conn, site: str) -> dict[str, Any]:
     facts = load_facts(conn, site)
     bounds = settled_bounds(conn, site)
     if facts is None or bounds is None:
-        raise CommandError(f"site {site} has no settled hour; the record is shorter than an hour, or its channels are not bound")
+        raise CommandError(
+            f"site {site} has no settled hour; the record is shorter than an hour, or its channels are not bound"
+        )
     newest = min(newest_by_channel(conn, site).values())
     rest = list(
         account_hours(
-            conn, facts, range(bounds[1] + HOUR_MS, newest, HOUR_MS), carry_before(conn, site, bounds[1] + HOUR_MS), newest
+            conn,
+            facts,
+            range(bounds[1] + HOUR_MS, newest, HOUR_MS),
+            carry_before(conn, site, bounds[1] + HOUR_MS),
+            newest,
         )
     )
     net = _ledger(conn, site)
@@ -55,7 +61,9 @@ def replay_result(conn: Conn, site: str) -> dict[str, Any]:
     total = footprint(net, facts.models[-1].graph.plant.sources, facts.library)
     result: dict[str, Any] = {
         "site": site,
-        "sources": [{"id": line.source, "amount": decimal_text(line.amount), "unit": line.unit} for line in total.inventory],
+        "sources": [
+            {"id": line.source, "amount": decimal_text(line.amount), "unit": line.unit} for line in total.inventory
+        ],
         "emissions_kg_co2e": {"location": total.kg_co2e},
     }
     if CHECK_METER in facts.models[-1].graph.meters:
@@ -76,7 +84,10 @@ def _ledger(conn: Conn, site: str) -> Net:
         "group by 1, 2, 3, 4, 5",
         (site,),
     )
-    return {_coarse(kind, account, source, to_ms(entered), quality): amount for kind, account, source, entered, quality, amount in rows}
+    return {
+        _coarse(kind, account, source, to_ms(entered), quality): amount
+        for kind, account, source, entered, quality, amount in rows
+    }
 
 
 def _accounts(net: Mapping[PostingKey, int]) -> dict[str, dict[str, str]]:

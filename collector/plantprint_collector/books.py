@@ -1,6 +1,6 @@
 """The facts of one site as accounting needs them, and hours accounted from stored readings: whole, in order, exact."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from plantprint.account import Carry, HourAccount, account_hour
@@ -15,6 +15,7 @@ from plantprint_collector.facts_store import (
     ModelVersion,
     ReadingWindow,
     StoredChannel,
+    first_readings_ms,
     load_channels,
     load_events,
     load_factor_rows,
@@ -36,6 +37,7 @@ class SiteFacts:
     channels: dict[str, list[StoredChannel]]
     events: list[ProductionEvent]
     library: dict[str, Factor]
+    first_ms: dict[int, int]
     _productions: dict[int, Production] = field(default_factory=dict)
 
     def model(self, hour_ms: int) -> ModelVersion:
@@ -46,6 +48,30 @@ class SiteFacts:
         if model.version not in self._productions:
             self._productions[model.version] = reduce_events(self.events, model.graph)
         return self._productions[model.version]
+
+    def since_ms(self, hour_ms: int) -> dict[str, int]:
+        """When each meter that ever reported began to; an amount's period counts with it."""
+        found: dict[str, int] = {}
+        for meter, source in self.sources(hour_ms).items():
+            firsts = [self.first_ms[c] for c in source.multipliers if c in self.first_ms]
+            if firsts:
+                found[meter] = min(firsts) - source.channel.period_s * 1000
+        return found
+
+    def learn_first(self, conn: Conn, changed: Mapping[int, int]) -> None:
+        """Looks up first readings of channels that had none so far; `changed` may name earlier ones (channel id → ms)."""
+        unknown = self.mapped_channels().keys() - self.first_ms.keys()
+        if unknown:
+            self.first_ms.update(first_readings_ms(conn, unknown))
+        for channel_id, t_ms in changed.items():
+            if channel_id in self.first_ms:
+                self.first_ms[channel_id] = min(self.first_ms[channel_id], t_ms)
+
+    @property
+    def begins_ms(self) -> int | None:
+        """The first instant that any mapped reading says something about, None without readings."""
+        periods = self.mapped_channels()
+        return min((self.first_ms[c] - period for c, period in periods.items() if c in self.first_ms), default=None)
 
     def sources(self, hour_ms: int) -> dict[str, MeterSource]:
         return meter_sources(self.model(hour_ms).graph, self.channels, hour_ms)
@@ -67,7 +93,9 @@ def load_facts(conn: Conn, site: str) -> SiteFacts | None:
         return None
     stored = [Factor.from_json({**body, "version": version}) for _, version, body in load_factor_rows(conn)]
     library = latest([*builtin_factors(), *stored])
-    return SiteFacts(site, models, load_channels(conn, site), load_events(conn, site), library)
+    facts = SiteFacts(site, models, load_channels(conn, site), load_events(conn, site), library, {})
+    facts.learn_first(conn, {})
+    return facts
 
 
 def account_hours(
@@ -84,7 +112,9 @@ def account_hours(
             meter: MeterSeries(s.channel, s.meter, s.ratio, window.cut(s, hour_ms, hour_ms + HOUR_MS))
             for meter, s in facts.sources(hour_ms).items()
         }
-        account = account_hour(model.graph, facts.production(model), hour_ms, series, carry, until_ms)
+        account = account_hour(
+            model.graph, facts.production(model), hour_ms, series, carry, until_ms, facts.since_ms(hour_ms)
+        )
         yield account
         carry = account.carry
 

@@ -131,7 +131,7 @@ def _replay_readings(conn: Conn, settings: Settings) -> int:
             (site, low, high, int(Quality.MISSING), int(Quality.MEASURED), _PAGE_ROWS),
         ).fetchall():
             table = np.array(page, np.int64)
-            readings.ensure_days(conn, rows.days(table[:, 1:]))
+            readings.ensure_days(conn, rows.days(table[:, 2]))
             with conn.transaction():
                 readings.write(conn, [table[:, 1:]])
                 conn.execute("delete from rejected_reading where rejected_id = any(%s)", (table[:, 0],))

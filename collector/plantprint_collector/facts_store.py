@@ -221,14 +221,14 @@ def reach_back_ms(conn: Conn, channel_id: int, low_ms: int, high_ms: int, readin
     return (before[-1][0] if before else low_ms), (after[0] if after else high_ms)
 
 
-def first_reading_ms(conn: Conn, channels: dict[int, int]) -> int | None:
-    """The earliest instant that readings of these channels (id → period in ms) reach back to, None without readings."""
+def first_readings_ms(conn: Conn, channel_ids: Iterable[int]) -> dict[int, int]:
+    """The instant of the first reading of each channel that has any."""
     rows = conn.execute(
         f"select c.channel_id, (select {_MS.format('measured_at')} from reading where channel_id = c.channel_id "
         "order by measured_at limit 1) from unnest(%s::int[]) as c(channel_id)",
-        (list(channels),),
+        (list(channel_ids),),
     ).fetchall()
-    return min((t_ms - channels[channel_id] for channel_id, t_ms in rows if t_ms is not None), default=None)
+    return {channel_id: t_ms for channel_id, t_ms in rows if t_ms is not None}
 
 
 def newest_by_channel(conn: Conn, site: str) -> dict[int, int]:

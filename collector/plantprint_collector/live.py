@@ -73,12 +73,12 @@ class Picture:
         self.rates = _rates(accounts, graph, per_unit)
         net = {k: a for account in accounts for k, a in account.net.items() if k.account_kind not in _OUTSIDE}
         self._by_quality = footprint(net, graph.plant.sources, library).by_quality
-        count = len(accounts) * graph.buckets
-        missing = np.zeros(count)
-        for number, account in enumerate(accounts):
-            hour = np.array([m.missing_ms for m in account.meters.values()]).sum(axis=0)
-            missing[number * graph.buckets : (number + 1) * graph.buckets] = hour / max(len(account.meters), 1)
-        self.missing_ms = missing
+        hours = [list(account.meters.values()) for account in accounts]
+        self.missing_ms = np.concatenate([np.mean([m.missing_ms for m in hour], axis=0) for hour in hours])
+        # A bucket that most meters say nothing about has no rate, whether they are silent or were not there yet.
+        self.unknown = np.concatenate(
+            [np.mean([m.quality == Quality.MISSING for m in h], axis=0) > 1 / 2 for h in hours]
+        )
         self.now_ms = now_ms
 
     def index(self, t_ms: int) -> int:
@@ -99,7 +99,7 @@ class Picture:
         return found
 
     def trend(self, minutes: int) -> dict[str, Any]:
-        """The last minutes per step; buckets in which most meters were missing have no rate."""
+        """The last minutes per step; buckets that are unknown have no rate."""
         end = self.index(self.now_ms)
         first = max(end - minutes * 60_000 // self.bucket_ms, 0)
         steps: dict[str, NDArray[np.float64]] = {}
@@ -107,7 +107,7 @@ class Picture:
             if item.use.account_kind not in _OUTSIDE:
                 step = item.use.step or SHARED_STEP
                 steps[step] = steps.get(step, np.zeros(len(item.rate))) + item.rate
-        unknown = self.missing_ms[first:end] > self.bucket_ms / 2
+        unknown = self.unknown[first:end]
         return {
             "bucket_s": self.bucket_ms // 1000,
             "start_at": format_instant(self.start_ms + first * self.bucket_ms),
@@ -125,9 +125,10 @@ class Picture:
 
     def quality(self) -> dict[str, float]:
         """Shares of the last hour: missing by meters and time, the others by their part of the emissions known."""
-        first = max(self.index(self.now_ms - HOUR_MS), 0)
+        known_from = int(np.argmin(self.unknown)) if not self.unknown.all() else 0
+        first = max(self.index(self.now_ms - HOUR_MS), known_from)
         end = self.index(self.now_ms) + 1
-        passed_ms = max(min(self.now_ms - self.start_ms, HOUR_MS), 1)
+        passed_ms = max(self.now_ms - self.start_ms - first * self.bucket_ms, 1)
         missing = min(float(self.missing_ms[first:end].sum()) / passed_ms, 1.0)
         known = quality_shares(self._by_quality)
         return {name: round(share * (1 - missing), 4) for name, share in known.items()} | {"missing": round(missing, 4)}

@@ -122,6 +122,7 @@ class OpenHours:
         hours = range(self.start_ms, max(hour_floor(now_ms), self.start_ms) + 1, HOUR_MS)
         end_ms = hours[-1] + HOUR_MS
         amounts = {meter: known.amounts(end_ms, now_ms) for meter, known in self._meters.items()}
+        since_ms = self._facts.since_ms(self.start_ms)
         buckets, stock, found = graph.buckets, self._carry.stock, []
         for number, hour_ms in enumerate(hours):
             part = slice(number * buckets, (number + 1) * buckets)
@@ -129,7 +130,7 @@ class OpenHours:
                 m: MeterHour(a.amount[part], a.quality[part], a.missing_ms[part]) for m, (a, _) in amounts.items()
             }
             issues = [i for _, wrong in amounts.values() for i in wrong if hour_floor(i.at_ms) == hour_ms]
-            account = account_meters(graph, production, hour_ms, meters, issues, Carry({}, stock), now_ms)
+            account = account_meters(graph, production, hour_ms, meters, issues, Carry({}, stock), now_ms, since_ms)
             stock = account.carry.stock
             found.append(account)
         return found

@@ -90,6 +90,6 @@ def _bounds(rows: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.concatenate(([0], change + 1)), np.concatenate((change, [len(rows) - 1]))
 
 
-def days(rows: Array, column: int = T) -> set[int]:
-    """Days since 1970 that the rows lie in."""
-    return set(np.unique(rows[:, column] // DAY_MS).tolist())
+def days(t: Array) -> set[int]:
+    """Days since 1970 that the instants lie in."""
+    return set(np.unique(t // DAY_MS).tolist())

@@ -23,7 +23,7 @@ from plantprint_collector.books import (
     touched_by_production,
     touched_by_readings,
 )
-from plantprint_collector.facts_store import first_reading_ms, load_clock, newest_by_channel
+from plantprint_collector.facts_store import load_clock, newest_by_channel
 from plantprint_collector.ledger_marks import Marks, take_marks
 from plantprint_collector.ledger_store import replace_issues, settled_bounds
 from plantprint_collector.open_hours import OpenHours
@@ -57,6 +57,7 @@ class SiteAccountant:
             facts = self._facts
             if facts is None:
                 return False
+            facts.learn_first(conn, {channel_id: changed[0][0] for channel_id, changed in marks.channels.items()})
             newest = newest_by_channel(conn, self.site)
             now_ms = clock.now_ms(wall_ms, max(newest.values(), default=None))
             spans += touched_by_readings(conn, facts, _late(marks, self._settled_end(conn)))
@@ -99,7 +100,7 @@ class SiteAccountant:
         if bounds is None or not spans:
             return
         first, last = bounds
-        earliest = first_reading_ms(conn, facts.mapped_channels())
+        earliest = facts.begins_ms
         start = first if earliest is None else min(first, hour_floor(earliest))
         clipped = [(max(low, start), min(high, last + HOUR_MS - 1)) for low, high in spans]
         hours = hours_of([(low, high) for low, high in clipped if low <= high])
@@ -124,7 +125,7 @@ class SiteAccountant:
         if bounds is not None:
             first = bounds[1] + HOUR_MS
         else:
-            earliest = first_reading_ms(conn, facts.mapped_channels())
+            earliest = facts.begins_ms
             if earliest is None:
                 return False
             first = hour_floor(earliest)

@@ -124,14 +124,15 @@ class Transaction:
         index, t, _, quality = content.array.T
         good = (index >= 0) & (index < len(ids)) & (t >= low) & (t <= high)
         good &= (quality >= Quality.MISSING) & (quality <= Quality.MEASURED)
-        bad: list[Row] = [*content.oversize, *map(tuple, content.array[~good].tolist())]
+        fine = bool(good.all())
+        bad: list[Row] = [*content.oversize, *([] if fine else map(tuple, content.array[~good].tolist()))]
         if bad and not self._quarantine.take(self._conn, "rejected_reading", len(bad)):
             return "rejected_reading_full"
         self.outcome.rejected += [self._rejected(chunk, row, ids, low, high) for row in bad]
-        part = content.array[good]
-        self._parts.append(
-            np.column_stack((ids[part[:, 0]], part[:, 1:], np.full(len(part), chunk.header.revision, np.int64)))
-        )
+        kept = content.array if fine else content.array[good]
+        part = np.empty((len(kept), 5), np.int64)
+        part[:, 0], part[:, 1:4], part[:, 4] = ids[kept[:, 0]], kept[:, 1:], chunk.header.revision
+        self._parts.append(part)
         return ""
 
     def _rejected(self, chunk: Chunk, row: Row, ids: Ids, low: int, high: int) -> Rejected:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from plantprint.allocation import Account, Piece, allocate, cut, segments
 from plantprint.divide_arrays import Ints
 from plantprint.facts import Issue, Quality
-from plantprint.flows import Flows, believable, hour_flows
+from plantprint.flows import Durations, Flows, believable, hour_flows
 from plantprint.intervals import CounterState, MeterHour, MeterSeries, meter_hour
 from plantprint.ledger import Net, PostingKey
 from plantprint.plant.graph import PlantGraph
@@ -17,6 +18,7 @@ from plantprint.production import Production
 from plantprint.times import HOUR_MS
 from plantprint.tracing import Row, Stock, StockLayer, Traced, trace
 
+_ALWAYS: Mapping[str, int] = {}
 _RESIDUALS = ("export", "losses", "unmetered")
 
 
@@ -82,11 +84,14 @@ def account_hour(  # noqa: PLR0917 - the facts of an hour, one by one, as the co
     series: Mapping[str, MeterSeries],
     carry: Carry,
     until_ms: int,
+    since_ms: Mapping[str, int] = _ALWAYS,
 ) -> HourAccount:
     """Accounts the hour from `hour_ms`, a function of the facts given and nothing else.
 
     `series` has the readings of each meter that has a channel, `carry` comes from the hour before, `until_ms` is the
-    site's now: what lies after it is not missing. Raises `AssertionError` when amounts do not add up exactly.
+    site's now: what lies after it is not missing. `since_ms` is each meter's first reading ever, where known: a meter
+    that was not there yet is not missing, but a batch that ran before it is incomplete. Raises `AssertionError` when
+    amounts do not add up exactly.
     """
     meters: dict[str, MeterHour] = {}
     states = {meter: state for meter, state in carry.meters.items() if meter in graph.meters}
@@ -97,7 +102,7 @@ def account_hour(  # noqa: PLR0917 - the facts of an hour, one by one, as the co
         if after is not None:
             states[meter] = after
         issues += wrong
-    return account_meters(graph, production, hour_ms, meters, issues, Carry(states, carry.stock), until_ms)
+    return account_meters(graph, production, hour_ms, meters, issues, Carry(states, carry.stock), until_ms, since_ms)
 
 
 def account_meters(  # noqa: PLR0917 - as above, with the meters' hours instead of their readings
@@ -108,6 +113,7 @@ def account_meters(  # noqa: PLR0917 - as above, with the meters' hours instead 
     issues: Iterable[Issue],
     carry: Carry,
     until_ms: int,
+    since_ms: Mapping[str, int] = _ALWAYS,
 ) -> HourAccount:
     """Accounts an hour whose meters' amounts are known; a meter that is not in `meters` is missing until `until_ms`.
 
@@ -115,11 +121,13 @@ def account_meters(  # noqa: PLR0917 - as above, with the meters' hours instead 
     handed on, `carry.stock` is what pools held at its start.
     """
     hours, unbelieved = _all_meters(graph, hour_ms, meters, until_ms)
+    hours = {meter: _commissioned(hour, hour_ms, since_ms.get(meter)) for meter, hour in hours.items()}
     flows = hour_flows(graph, hours, hour_ms)
     traced = trace(graph, flows, carry.stock, hour_ms)
     book = _Book(hour_ms, traced.rows)
     _post_residuals(graph, traced, book)
-    by_batch, by_work_unit = _post_work_units(graph, production, traced, book)
+    before_ms = _before_commissioning(graph, hour_ms, since_ms)
+    by_batch, by_work_unit = _post_work_units(graph, production, traced, book, before_ms)
     uses = book.uses(graph)
     book.post_stock(carry.stock, -1)
     book.post_stock(traced.stock, 1)
@@ -147,12 +155,47 @@ def _all_meters(
     return hours, issues
 
 
+def _commissioned(hour: MeterHour, hour_ms: int, since_ms: int | None) -> MeterHour:
+    """The hour without the missing time before the meter's first reading."""
+    if since_ms is None or since_ms <= hour_ms:
+        return hour
+    there_ms = HOUR_MS // hour.amount.size - _passed_ms(hour.amount.size, hour_ms, since_ms)
+    return MeterHour(hour.amount, hour.quality, np.minimum(hour.missing_ms, there_ms).astype(np.int32))
+
+
+def _before_commissioning(graph: PlantGraph, hour_ms: int, since_ms: Mapping[str, int]) -> dict[str, Durations]:
+    """Per work unit and bucket the time before the last of the meters upstream of it was there; the others left out."""
+    late = {meter: since for meter, since in since_ms.items() if since > hour_ms}
+    if not late:
+        return {}
+    begins = {unit: max((late.get(m, 0) for m in upstream_meters(graph, unit)), default=0) for unit in graph.work_units}
+    return {unit: _passed_ms(graph.buckets, hour_ms, begin) for unit, begin in begins.items() if begin}
+
+
+@lru_cache(maxsize=1024)
+def upstream_meters(graph: PlantGraph, node: str) -> frozenset[str]:
+    """The meters of every flow by which anything can come to `node`."""
+    meters: set[str] = set()
+    seen, waiting = {node}, [node]
+    while waiting:
+        for edge in graph.inflows.get(waiting.pop(), ()):
+            meters |= {meter for _, meter in edge.terms}
+            if edge.giver not in seen:
+                seen.add(edge.giver)
+                waiting.append(edge.giver)
+    return frozenset(meters)
+
+
+def _passed_ms(buckets: int, hour_ms: int, until_ms: int) -> Durations:
+    """Per bucket of the hour the time before an instant."""
+    bucket_ms = HOUR_MS // buckets
+    return np.clip(until_ms - hour_ms - np.arange(buckets, dtype=np.int64) * bucket_ms, 0, bucket_ms)
+
+
 def _unknown(buckets: int, hour_ms: int, until_ms: int) -> MeterHour:
     """An hour of which nothing is known; only time that has passed is missing."""
-    bucket_ms = HOUR_MS // buckets
-    passed_ms = np.clip(until_ms - hour_ms - np.arange(buckets) * bucket_ms, 0, bucket_ms)
     nothing = np.full(buckets, Quality.MISSING, np.int8)
-    return MeterHour(np.zeros(buckets, np.int64), nothing, passed_ms.astype(np.int32))
+    return MeterHour(np.zeros(buckets, np.int64), nothing, _passed_ms(buckets, hour_ms, until_ms).astype(np.int32))
 
 
 class _Book:
@@ -208,9 +251,12 @@ def _post_residuals(graph: PlantGraph, traced: Traced, book: _Book) -> None:
 
 
 def _post_work_units(
-    graph: PlantGraph, production: Production, traced: Traced, book: _Book
+    graph: PlantGraph, production: Production, traced: Traced, book: _Book, before_ms: Mapping[str, Durations]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Posts what ended at work units; returns the missing time by batch and by work unit."""
+    """Posts what ended at work units; returns the missing time by batch and by work unit.
+
+    Time before a meter was there touches only who ran then: it says nothing about the mix of the rest of the hour.
+    """
     by_batch: dict[str, int] = {}
     by_work_unit: dict[str, int] = {}
     parcels = traced.parcels
@@ -218,6 +264,8 @@ def _post_work_units(
         edges = [edge.index for edge in graph.inflows[unit]]
         amount = parcels.amount[edges].sum(axis=0)
         missing_ms = parcels.missing_ms[edges].max(axis=0, initial=0)
+        if unit in before_ms:
+            missing_ms = np.maximum(missing_ms, before_ms[unit])
         if not amount.any() and not missing_ms.any():
             continue
         parts = segments(production, graph.steps, place, book.hour_ms)

@@ -1,7 +1,8 @@
 """Proportional sharing: which amounts of which sources every edge of the plant carried in each bucket of an hour.
 
 Pools are taken upstream first; what a pool holds in its mix window is divided over the window's outflows by rule R1,
-source by source. What finds no way out stays in the pool as stock and is handed out by a later window.
+source by source. What finds no way out stays in the pool as stock and is handed out by a later window, however late:
+idle windows, which would end that, are not here yet.
 """
 
 from collections.abc import Mapping

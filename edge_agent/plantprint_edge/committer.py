@@ -52,6 +52,7 @@ class Committer:
         self._queue: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self._usable = True
+        self._doubt: tuple[tuple[str, int], list[Draft]] | None = None
         self._housekeeping_at = 0.0
         self._pending_chunks = 0
         self._working: list[_Operation] = []
@@ -158,7 +159,7 @@ class Committer:
 
     def _commit(self, group: list[_Operation]) -> list[Any]:
         outbox, results = self._outbox, list[Any]()
-        if not self._usable and not self._restore(outbox.reopen):
+        if not self._usable and not self._restore(self._revive):
             return [self._fail(operation, UNUSABLE) for operation in group]
         first = (outbox.epoch, outbox.seq)
         try:
@@ -172,8 +173,12 @@ class Committer:
             log.warning("outbox_write_failed", reason=str(error), remedy="the file is opened again; check the disk")
             restored = self._restore(outbox.reopen)
             # The commit may have reached the file although it reported an error: it holds all of the group, or nothing.
-            if restored and len(results) == len(group) and outbox.holds(*first):
+            in_doubt = len(results) == len(group)
+            if in_doubt and restored and outbox.holds(*first):
                 return results
+            if in_doubt and not restored:
+                self._doubt = (first, [operation.draft for operation in group if operation.draft])
+                return [None if operation.draft else OutboxUnusableError(UNUSABLE) for operation in group]
         else:
             return results
         return [self._commit_one(operation) if restored else self._fail(operation, UNUSABLE) for operation in group]
@@ -185,6 +190,16 @@ class Committer:
                 return operation.run(self._outbox)
         except _DISK_ERRORS as error:
             return self._fail(operation, f"outbox write failed: {error}")
+
+    def _revive(self) -> None:
+        """Open a file that could not be used, and settle what became of the group it failed with."""
+        self._outbox.reopen()
+        if self._doubt:
+            first, drafts = self._doubt
+            self._doubt = None
+            if not self._outbox.holds(*first):
+                for draft in drafts:
+                    self._outbox.lose(draft, UNUSABLE)
 
     def _restore(self, cure: Callable[[], None]) -> bool:
         """Whether the outbox can be used after `cure`; if not, the next group tries again."""

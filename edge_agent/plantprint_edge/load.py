@@ -24,7 +24,9 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> AgentCon
     try:
         config = AgentConfig.model_validate(document.data, context={"folder": path.absolute().parent})
     except ValidationError as error:
-        raise ConfigError([_problem(document, details) for details in error.errors()]) from None
+        # A list whose items are wrong is also called too short.
+        found = [e for e in error.errors() if not (e["type"] == "too_short" and e["input"])]
+        raise ConfigError([_problem(document, details) for details in found]) from None
     for check in (_unusable_parts, _channel_problems):
         if problems := [f"{document.place(at)}: {message}" for at, message in check(config, environ)]:
             raise ConfigError(problems)

@@ -12,9 +12,9 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
-
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -63,7 +63,7 @@ def _schemas() -> list[tuple[str, dict[str, Any]]]:
 
 def test_every_example_holds_against_its_own_schema() -> None:
     checked = 0
-    for name, schema in _schemas():
+    for _name, schema in _schemas():
         for example in schema.get("examples", ()):
             jsonschema_rs.validate({**schema, "components": SPEC["components"]}, example)
             checked += 1
@@ -98,8 +98,11 @@ def test_generated_requests_get_documented_answers(base_url: str, mode: Generati
     schema = schemathesis.openapi.from_dict(SPEC)
     tried = 0
     for result in schema.get_all_operations():
+        assert isinstance(result, Ok)
         operation = result.ok()
-        if operation.path in UNBOUNDED or (mode is GenerationMode.NEGATIVE and not operation.definition.raw.get("parameters")):
+        if operation.path in UNBOUNDED or (
+            mode is GenerationMode.NEGATIVE and not operation.definition.raw.get("parameters")
+        ):
             continue
 
         @given(case=operation.as_strategy(generation_mode=mode))

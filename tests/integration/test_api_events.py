@@ -48,7 +48,9 @@ async def test_events_are_stored_confirmed_and_known_again(client: httpx.AsyncCl
     assert [c["status"] for c in first.json()["confirmations"]] == ["stored", "stored"]
     again = await _post(client, [STATE, START], source="erp")
     assert [c["status"] for c in again.json()["confirmations"]] == ["known", "known"]
-    assert {c["event_id"] for c in first.json()["confirmations"]} == {c["event_id"] for c in again.json()["confirmations"]}
+    assert {c["event_id"] for c in first.json()["confirmations"]} == {
+        c["event_id"] for c in again.json()["confirmations"]
+    }
     assert [row[0] for row in _stored(database_url, "erp")] == [first.json()["confirmations"][1]["event_id"]]
     single = await _post(client, START)
     assert [c["status"] for c in single.json()["confirmations"]] == ["known"]
@@ -79,7 +81,9 @@ async def test_another_content_under_a_known_identity_is_refused_with_the_whole_
 
 
 async def test_one_bad_event_stores_none(client: httpx.AsyncClient, database_url: str) -> None:
-    answer = await _post(client, [START | {"event_id": "J-good"}, {"kind": "job_end", "at": "2026-11-24T08:00:00Z", "body": {}}])
+    answer = await _post(
+        client, [START | {"event_id": "J-good"}, {"kind": "job_end", "at": "2026-11-24T08:00:00Z", "body": {}}]
+    )
     assert answer.status_code == 422
     assert answer.json()["place"] == "body: event 1: body.job"
     assert "J-good" not in [row[0] for row in _stored(database_url, "mes")]

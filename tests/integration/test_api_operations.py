@@ -11,9 +11,18 @@ import fixtures_api as f
 import httpx
 import psycopg
 import pytest
+
+from plantprint_api.database import connect
 from plantprint_cli.embedded.ports import find_free_port
 
 pytestmark = pytest.mark.integration
+
+SERVE = """
+import sys
+from plantprint_api.app import serve
+from plantprint_api.config import ApiSettings
+sys.exit(serve(ApiSettings()))
+"""
 
 
 async def _ready(client: httpx.AsyncClient, wanted: int, wait_s: float = 10) -> dict[str, Any]:
@@ -95,8 +104,6 @@ async def test_a_query_over_its_time_is_cut_off(database_url: str) -> None:
 
 
 async def test_reading_connections_cannot_write(database_url: str) -> None:
-    from plantprint_api.database import connect
-
     async with await connect(f.settings(database_url)) as connection:
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             await connection.execute("insert into site (site) values ('x')")
@@ -117,9 +124,8 @@ async def test_requests_are_counted_by_route_and_not_by_address(database_url: st
 async def test_serve_runs_until_the_signal_and_ends_with_zero(database_url: str) -> None:
     f.seed(database_url)
     port = find_free_port(set())
-    code = "import sys; from plantprint_api.app import serve; from plantprint_api.config import ApiSettings; sys.exit(serve(ApiSettings()))"
     env = {**os.environ, "PLANTPRINT_DATABASE_URL": database_url, "PLANTPRINT_HTTP_PORT": str(port)}
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env=env, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVE, env=env, stdout=asyncio.subprocess.PIPE)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
             async with asyncio.timeout(20):

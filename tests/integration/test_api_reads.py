@@ -1,5 +1,6 @@
 """Reading routes on a seeded database: lists, details, footprints, series, and how they refuse."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from plantprint.factors import builtin_factors, latest
 from plantprint.footprint import footprint
-from plantprint.times import format_instant
+from plantprint.times import HOUR_MS, format_instant
 
 pytestmark = pytest.mark.integration
 
@@ -61,7 +62,12 @@ async def test_batches_of_every_status_are_listed_with_their_footprints(client: 
 
 
 async def test_pages_of_a_list_add_up_to_the_list(client: httpx.AsyncClient) -> None:
-    for path, name in (("/v1/batches", "batch"), ("/v1/shipments", "shipment"), ("/v1/issues", "code")):
+    for path, name in (
+        ("/v1/work-centers", "id"),
+        ("/v1/batches", "batch"),
+        ("/v1/shipments", "shipment"),
+        ("/v1/issues", "code"),
+    ):
         whole = [i[name] for i in (await _get(client, path))["items"]]
         walked: list[str] = []
         cursor: dict[str, str] = {}
@@ -130,7 +136,7 @@ async def test_a_missing_quality_or_factor_makes_a_footprint_incomplete(
     client: httpx.AsyncClient, database_url: str
 ) -> None:
     with psycopg.connect(database_url) as conn:
-        f.insert_batch(conn, "B/9 ü", "finished", f.NOW_MS - 9 * f.HOUR_MS)
+        f.insert_batch(conn, "B/9 ü", "finished", f.NOW_MS - 9 * HOUR_MS)
         net = f.net_of("B/9 ü")
         key = next(iter(net))
         net[key._replace(source="mystery")] = 5_000_000
@@ -154,8 +160,6 @@ async def test_a_sites_own_factor_goes_over_the_one_that_ships(client: httpx.Asy
 
 
 async def test_a_batch_has_its_statements_and_a_statement_its_exact_bytes(client: httpx.AsyncClient) -> None:
-    import hashlib
-
     batch = await _get(client, "/v1/batches/B-100")
     (link,) = batch["statements"]
     exact = await client.get(f"/v1/shipments/{link['shipment']}/statements/B-100")
@@ -194,9 +198,7 @@ async def test_withdrawn_and_superseded_shipments_are_not_listed(client: httpx.A
 
 async def test_quality_counts_what_was_refused(client: httpx.AsyncClient, database_url: str) -> None:
     with psycopg.connect(database_url) as conn:
-        conn.execute(
-            "insert into gap values ('dyehouse', 'gw-1', 'e', 1, now(), now(), 2, 700, 'outbox full');"
-        )
+        conn.execute("insert into gap values ('dyehouse', 'gw-1', 'e', 1, now(), now(), 2, 700, 'outbox full');")
     answer = await _get(client, "/v1/quality")
     assert (answer["gaps"], answer["lost_readings"], answer["meters_missing"]) == (1, 700, ["steam-l2-dye"])
 
@@ -229,7 +231,9 @@ async def test_series_take_grafanas_times_and_survive_what_it_did_not_expand(cli
     assert answer.headers["cache-control"] == "private, max-age=60"
     assert len(answer.json()) == 8
     assert await _get(client, "/v1/grafana/series", **(query | {"work_center": "line-2,line-3"})) == []
-    assert await _get(client, "/v1/grafana/series", **{"from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}) == []
+    assert (
+        await _get(client, "/v1/grafana/series", **{"from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}) == []
+    )
 
 
 async def test_a_series_too_long_is_refused_with_the_way_out(client: httpx.AsyncClient, database_url: str) -> None:

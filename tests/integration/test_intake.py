@@ -3,48 +3,25 @@
 import contextlib
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
+import servers
+from collector_harness import READINGS, metric, running, settings
 from fake_agent import NOW_MS, FakeAgent, query, wait_until
-from pydantic import SecretStr
+from plantprint_cli.embedded import EmbeddedBroker, Instance
 
 from plantprint.wire import chunk as wire
 from plantprint.wire import topics
-from plantprint_collector.config import Settings
 from plantprint_collector.intake import AckOrder, Intake
 from plantprint_collector.received import Ranges
 
 pytestmark = pytest.mark.integration
 
-READINGS = (
-    "select name, (extract(epoch from measured_at) * 1000)::bigint, value, quality, revision"
-    " from reading join channel using (channel_id) order by 1, 2"
-)
 Row = tuple[str, int, int, int, int]
-
-
-def settings(database_url: str, broker_url: str, site: str, **more: Any) -> Settings:
-    values = {"reconnect_s_min": 0.05, "reconnect_s_max": 0.2, "collector_client_id": f"c-{site}"} | more
-    return Settings(database_url=SecretStr(database_url), mqtt_url=SecretStr(broker_url), **values)
-
-
-@contextlib.contextmanager
-def running(chosen: Settings, ack_order: AckOrder = "after_commit") -> Iterator[Intake]:
-    intake = Intake(chosen, ack_order=ack_order)
-    intake.start()
-    try:
-        wait_until(lambda: metric(intake, "connected", part="broker") == 1, "connected")
-        yield intake
-    finally:
-        intake.stop(5.0)
-    assert intake.failure is None
-
-
-def metric(intake: Intake, name: str, **labels: str) -> float:
-    return intake.metrics.registry.get_sample_value(f"plantprint_intake_{name}", labels) or 0.0
 
 
 @pytest.fixture
@@ -420,3 +397,41 @@ def test_run_ends_when_asked(database_url: str, broker_url: str, site: str, agen
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_broker_away_and_back_without_its_memory(database_url: str, site: str) -> None:
+    """The subscriptions are gone with the broker's sessions; agents send again what was not acknowledged."""
+    if not servers.find_mosquitto():
+        pytest.skip("mosquitto is not installed")
+    port = servers.find_free_port(set())
+    with servers.mosquitto(port) as url:
+        intake = Intake(settings(database_url, url, site))
+        intake.start()
+        with FakeAgent(url, site) as agent:
+            wait_until(lambda: metric(intake, "connected", part="broker") == 1, "connected")
+            declaration = agent.declare()
+            agent.send(declaration)
+            agent.wait_acked(0)
+    wait_until(lambda: metric(intake, "connected", part="broker") == 0, "lost")
+    with servers.mosquitto(port) as url, FakeAgent(url, site) as agent:
+        wait_until(lambda: metric(intake, "connected", part="broker") == 1, "back")
+        agent.send(declaration)
+        agent.seq = 1
+        agent.send(agent.readings(series(5)))
+        agent.wait_acked(0, 1)
+        intake.stop()
+    assert query(database_url, READINGS) == stored_rows(series(5))
+
+
+def test_the_embedded_broker_never_stalls(database_url: str, instance: Instance, site: str) -> None:
+    """It wants acknowledgements in order and has 100 in flight at most: what is not stored must not block the rest."""
+    with EmbeddedBroker(instance) as broker, FakeAgent(broker.url, site) as agent:
+        with running(settings(database_url, broker.url, site)):
+            time.sleep(0.5)  # until its subscriptions are in force, which this broker does not tell apart
+            agent.send(agent.declare())
+            for n in range(150):
+                agent.send(b"unreadable %d" % n)
+                agent.send(agent.readings(series(2, 2 * n), table="not-declared" if n % 3 else agent.table))
+            agent.wait_acked(0, *range(1, 151, 3))
+    assert query(database_url, "select count(*) from dead_letter") == [(150,)]
+    assert query(database_url, "select count(*) from reading") == [(100,)]

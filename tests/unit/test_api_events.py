@@ -1,10 +1,11 @@
 """Production events on their way in: what is taken, and what is refused where."""
 
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
 
+from plantprint.facts import EventKind
 from plantprint_api.events import REQUIRED, parse
 from plantprint_api.problems import ProblemError
 
@@ -73,8 +74,4 @@ def test_too_many_events_name_the_setting() -> None:
 
 
 def test_every_kind_of_event_has_its_required_fields() -> None:
-    from typing import get_args
-
-    from plantprint.facts import EventKind
-
     assert set(REQUIRED) == set(get_args(EventKind))

@@ -59,7 +59,9 @@ def test_a_cursor_holds_any_names(site: str, batch: str) -> None:
     assert decode_cursor(encode_cursor([AT, site, batch]), 3) == [AT.isoformat(), site, batch]
 
 
-@pytest.mark.parametrize("text", ["", "abc", "!!!", encode_cursor([AT]), encode_cursor(["x", "y"]), "W10", "eyJhIjoxfQ"])
+@pytest.mark.parametrize(
+    "text", ["", "abc", "!!!", encode_cursor([AT]), encode_cursor(["x", "y"]), "W10", "eyJhIjoxfQ"]
+)
 def test_a_foreign_cursor_is_refused(text: str) -> None:
     with pytest.raises(ProblemError) as caught:
         decode_cursor(text, 2)

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 import structlog
 from fixtures_api import settings
+from pydantic import SecretStr
 
 from plantprint_api import problems
 from plantprint_api.app import bind, create_app, explain_bind, serve
@@ -34,7 +35,7 @@ def test_a_foreign_address_is_said_with_its_remedy() -> None:
 
 
 def test_the_default_is_loopback_and_the_password_is_hidden() -> None:
-    config = ApiSettings(database_url="postgresql://u:topsecret@db/x")
+    config = ApiSettings(database_url=SecretStr("postgresql://u:topsecret@db/x"))
     assert (config.http_host, config.http_port) == ("127.0.0.1", 8000)
     assert "topsecret" not in repr(config)
 
@@ -58,7 +59,10 @@ def test_a_missing_schema_a_slow_query_and_a_bad_value_are_told_apart() -> None:
     assert len({p.remedy for p in told}) == 4
 
 
-async def _post(body_bytes_max: int, content: Any) -> httpx.Response:
+JSON = "application/json"
+
+
+async def _post(body_bytes_max: int, content: Any, content_type: str = JSON) -> httpx.Response:
     reached: list[bytes] = []
 
     async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -70,7 +74,7 @@ async def _post(body_bytes_max: int, content: Any) -> httpx.Response:
 
     transport = httpx.ASGITransport(app=Guard(inner, body_bytes_max=body_bytes_max))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        answer = await client.post("/x", content=content)
+        answer = await client.post("/x", content=content, headers={"content-type": content_type})
     assert bool(reached) is (answer.status_code == 200)
     return answer
 
@@ -81,6 +85,14 @@ async def test_a_body_at_the_limit_passes_and_one_byte_more_does_not() -> None:
     assert refused.status_code == 413
     assert refused.headers["content-type"] == "application/problem+json"
     assert "PLANTPRINT_HTTP_BODY_BYTES_MAX" in refused.json()["place"]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonx"])
+async def test_a_body_that_a_foreign_page_could_send_is_refused(content_type: str) -> None:
+    refused = await _post(100, b"{}", content_type)
+    assert refused.status_code == 415
+    assert refused.json()["place"] == "header: content-type"
+    assert (await _post(100, b"{}", "application/json; charset=utf-8")).status_code == 200
 
 
 async def test_a_body_in_pieces_is_counted_too() -> None:

@@ -20,7 +20,8 @@ OWN = [
 
 def test_vendored_files_are_the_published_ones() -> None:
     folder = STATIC / "vendor"
-    listed = dict(reversed(line.split()) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    listed = {name: digest for digest, name in (line.split() for line in lines)}
     present = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.parent != folder}
     assert present == set(listed)
     for name, recorded in listed.items():

@@ -19,7 +19,7 @@ _PREFIX = re.compile(r"""\bt\(\s*(?:["']([a-z_]+\.)["']\s*~|`([a-z_]+\.)\$\{|f"(
 def _used() -> tuple[set[str], set[str]]:
     """Keys named in full, and beginnings of keys that are put together while running."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
-    keys = {key for key in _LITERAL.findall(text)} | {key for pair in _CHOICE.findall(text) for key in pair}
+    keys = set(_LITERAL.findall(text)) | {key for pair in _CHOICE.findall(text) for key in pair}
     keys |= set(re.findall(r"""["']((?:time)\.[a-z]+)["']""", text))
     return keys, {next(filter(None, found)) for found in _PREFIX.findall(text)}
 

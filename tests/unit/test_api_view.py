@@ -1,6 +1,7 @@
 """How the pages write numbers, ages, times and bars."""
 
 from datetime import UTC
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,7 +15,15 @@ ZH = View("zh", plant(), zone("Asia/Shanghai"))
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("123.44", "123.4"), ("1234.5", "1,234"), (None, UNKNOWN), ("x", UNKNOWN), ("NaN", UNKNOWN), (0, "0.0")],
+    [
+        ("123.44", "123.4"),
+        ("1234.5", "1,235"),
+        ("0.25", "0.3"),
+        (None, UNKNOWN),
+        ("x", UNKNOWN),
+        ("NaN", UNKNOWN),
+        (0, "0.0"),
+    ],
 )
 def test_rates(value: Any, text: str) -> None:
     assert EN.rate(value) == text
@@ -58,7 +67,7 @@ def test_steps_keep_the_order_and_colours_of_the_model_and_fill_the_bar() -> Non
     assert [(s.id, s.css) for s in segments] == [("desizing", "c0"), ("dyeing", "c2"), ("", "cx"), ("new-step", "cx")]
     assert [s.label for s in segments[:2]] == ["退浆", "染色"]
     assert sum(s.width for s in segments) == pytest.approx(100)
-    assert all(a.start + a.width == pytest.approx(b.start) for a, b in zip(segments, segments[1:], strict=False))
+    assert all(a.start + a.width == pytest.approx(b.start) for a, b in pairwise(segments))
 
 
 def test_bars_give_no_width_to_what_is_unknown_or_negative() -> None:

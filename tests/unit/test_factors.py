@@ -1,15 +1,18 @@
 """The factor table that ships, reading of others, and the choice of a factor for a source."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from plantprint.factors import Factor, FactorChoice, FactorError, builtin_factors, choose_factor, latest, parse_factors
 from plantprint.facts import Issue
+from plantprint.plant.load import load_plant
 from plantprint.plant.model import Source, Text
 from plantprint.quantities import FACTOR_SCALE, is_unit, scaled
 
 LIBRARY = latest(builtin_factors())
+PLANTS = Path(__file__).parents[2] / "simulators/plantprint_simulators/data"
 HEAD = (
     "factor_id,version,name,name_zh,value,unit,gases,co2_fossil_kg,co2_biogenic_kg,ch4_kg,n2o_kg,gwp_set,geography,"
     "data_year,published_on,valid_from,valid_to,stage,basis,source,source_table,verification,notes\n"
@@ -37,6 +40,13 @@ def test_the_factors_of_the_demo_site_are_there_with_their_sources() -> None:
     assert LIBRARY["cn.fuel.natural_gas"].unit == "Nm3"
     assert LIBRARY["direct.co2"].value == 1
     assert LIBRARY["cn.gridfp.2024.pv"].value == Decimal("0.052")
+
+
+@pytest.mark.parametrize("path", sorted(PLANTS.glob("*/plant.yaml")), ids=lambda path: path.parent.name)
+def test_the_plants_that_ship_name_factors_that_ship(path: Path) -> None:
+    plant = load_plant(path.read_text(encoding="utf-8"), path.name)
+    choices = [choose_factor(source, LIBRARY) for source in plant.sources]
+    assert all(isinstance(choice, FactorChoice) for choice in choices), choices
 
 
 def test_every_factor_that_ships_can_be_used_exactly_and_says_where_it_comes_from() -> None:

@@ -5,8 +5,6 @@ import gzip
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
-
 from plantprint.factors import Factor, builtin_factors, latest
 from plantprint.facts import Quality
 from plantprint.footprint import footprint
@@ -18,7 +16,7 @@ from plantprint.times import parse_instant
 LIBRARY = latest(builtin_factors())
 HOUR = parse_instant("2026-03-01T07:00:00Z")
 M, R, E = Quality.MEASURED, Quality.RECOVERED, Quality.ESTIMATED
-STEEL = Path("/work/shared/data/steel_daewoo_15min.csv.gz")
+STEEL = Path(__file__).parents[2] / "simulators/plantprint_simulators/data/steel/steel_daewoo_15min.csv.gz"
 
 
 def source(name: str, factor: str, unit: str = "kWh", scope: int = 2) -> Source:
@@ -44,7 +42,6 @@ def test_a_year_of_a_steel_plant_keeps_its_last_digit() -> None:
     assert result.kg_co2e == "439993.431535"
 
 
-@pytest.mark.skipif(not STEEL.exists(), reason="the steel data set is not on this machine")
 def test_the_steel_plant_interval_by_interval_is_not_the_column_that_was_rounded() -> None:
     with gzip.open(STEEL, "rt", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -49,7 +49,10 @@ class View:
 
     def number(self, value: Any, digits: int) -> str:
         number = _decimal(value)
-        return UNKNOWN if number is None else f"{number:,.{digits}f}"
+        if number is None:
+            return UNKNOWN
+        # Half up, as browsers do; Python alone would round half to even.
+        return f"{number.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,.{digits}f}"
 
     def rate(self, value: Any) -> str:
         number = _decimal(value)
@@ -63,8 +66,7 @@ class View:
         number = _decimal(share)
         if number is None:
             return UNKNOWN
-        digits = 0 if number in (0, 1) else 1
-        return f"{number * 100:.{digits}f} %"
+        return f"{self.number(number * 100, 0 if number in (0, 1) else 1)} %"
 
     def age(self, value: Any) -> str:
         number = _decimal(value)

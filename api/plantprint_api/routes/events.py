@@ -33,7 +33,8 @@ EVENT_SCHEMA: dict[str, Any] = {
             "additionalProperties": {"type": ["string", "integer", "number", "null"]},
             "description": (
                 "order {batch, product, quantity, unit}; job_start {job, batch, work_unit, step, weight}; "
-                "job_end {job}; state {work_unit, state}; shipment {shipment, batch, quantity?, customer?}; withdraw {event_id}"
+                "job_end {job}; "
+                "state {work_unit, state}; shipment {shipment, batch, quantity?, customer?}; withdraw {event_id}"
             ),
         },
     },
@@ -58,7 +59,7 @@ REQUEST_BODY = {
 }
 
 
-@router.post("/production-events", responses=responses(404, 409, 413), openapi_extra={"requestBody": REQUEST_BODY})
+@router.post("/production-events", responses=responses(404, 409, 413, 415), openapi_extra={"requestBody": REQUEST_BODY})
 async def post_production_events(
     request: Request,
     ctx: Ctx,

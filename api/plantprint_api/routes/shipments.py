@@ -98,7 +98,7 @@ async def get_shipment(ctx: Ctx, shipment: Name, site: SiteQuery = None) -> r.Sh
     status_code=201,
     response_model=r.ShipmentDetail,
     responses={
-        **responses(404, 409, 413),
+        **responses(404, 409, 413, 415),
         202: {"model": r.ShipmentDetail, "description": "Stored; the statement is not issued yet, follow `Location`"},
     },
 )

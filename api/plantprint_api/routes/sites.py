@@ -1,13 +1,13 @@
 """GET /v1/sites, /v1/work-centers and /v1/quality: the places and how they are now."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from plantprint.plant import Plant
 from plantprint.plant import model as plant_model
 from plantprint_api import responses as r
-from plantprint_api.context import Ctx, Limit, Name, SiteQuery, page, the_only
+from plantprint_api.context import Ctx, Cursor, Limit, Name, SiteQuery, page, the_only
 from plantprint_api.database import Row
 from plantprint_api.problems import not_found, responses
 from plantprint_api.rows import decimal
@@ -18,12 +18,10 @@ UNKNOWN = {"rate_kg_co2e_per_hour": None, "status": "missing", "data_age_s": Non
 
 
 @router.get("/sites", responses=responses())
-async def list_sites(
-    ctx: Ctx, limit: Limit = None, after: Annotated[str, Query(max_length=64, description="Sites after this id.")] = ""
-) -> r.Page[r.Site]:
+async def list_sites(ctx: Ctx, limit: Limit = None, cursor: Cursor = None) -> r.Page[r.Site]:
     """The sites whose data this service holds."""
     n = ctx.limit(limit)
-    rows = await ctx.database.rows("sites", after=after, limit=n)
+    rows = await ctx.database.rows("sites", after=cursor or "", limit=n)
     return r.Page[r.Site].model_validate(page([_site(row) for row in rows], rows, n, rows[-1]["site"] if rows else ""))
 
 
@@ -49,12 +47,17 @@ async def get_site(ctx: Ctx, site: Name) -> r.SiteDetail:
 
 
 @router.get("/work-centers", responses=responses(404, 409))
-async def list_work_centers(ctx: Ctx, site: SiteQuery = None, limit: Limit = None) -> r.Page[r.WorkCenter]:
+async def list_work_centers(
+    ctx: Ctx, site: SiteQuery = None, limit: Limit = None, cursor: Cursor = None
+) -> r.Page[r.WorkCenter]:
     """The lines of a site with their present rates."""
     row = await ctx.site(site)
     found = await ctx.plant(row)
     items = await work_centers(ctx, row, found[1]) if found else []
-    return r.Page[r.WorkCenter].model_validate({"items": items[: ctx.limit(limit)], "next_cursor": None})
+    start = next((i + 1 for i, item in enumerate(items) if item["id"] == cursor), 0)
+    end = start + ctx.limit(limit)
+    after = items[end - 1]["id"] if end < len(items) else None
+    return r.Page[r.WorkCenter].model_validate({"items": items[start:end], "next_cursor": after})
 
 
 @router.get("/work-centers/{work_center}/live", responses=responses(404, 409))

@@ -242,7 +242,7 @@ function showStates() {
 function showLink(up) {
   if (up && !linked) live.batch.clear(); // the present picture follows at once; what ended meanwhile is not in it
   linked = up;
-  const link = document.querySelector("[data-f=link]");
+  const link = document.querySelector("[data-f=stream]");
   link.hidden = false;
   link.classList.toggle("off", !up);
   setText(link.querySelector("span"), t(up ? "stream.on" : "stream.off"));
