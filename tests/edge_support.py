@@ -51,6 +51,7 @@ class MemoryCollector:
     """Takes chunks once by (agent, epoch, seq) and acknowledges what it holds; faults can be switched on.
 
     `lose` is the share of messages that vanish before it sees them; `mute` takes everything and acknowledges nothing.
+    Readings whose channel table is not held are left alone, as by the real one.
     """
 
     def __init__(self, url: str, site: str, *, store: str = "store-1", lose: float = 0.0, seed: int = 1) -> None:
@@ -130,6 +131,9 @@ class MemoryCollector:
         place = topics.parse_up(message.topic)
         assert (place.site, place.agent) == (header.site, header.agent)
         with self._lock:
+            tables = {h.table for h, _ in self.chunks.values() if h.kind == "declare"}
+            if header.kind == "readings" and header.table not in tables:
+                return
             known = self.chunks.setdefault((header.epoch, header.seq), (header, body))
             assert known == (header, body), "a chunk came again with other bytes"
             self.arrivals.append((place.lane, header.epoch, header.seq))

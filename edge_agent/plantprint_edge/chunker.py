@@ -35,11 +35,7 @@ class Chunker:
         self.readings = 0
 
     async def put(self, rows: Sequence[Row], backlog_chunks_max: int | None = None) -> list[asyncio.Future[bool]]:
-        """Take rows of (channel index in the agent, t_ms, value, quality); waits while the disk is behind.
-
-        A source that can wait gives `backlog_chunks_max`: it then waits as well while more chunks are undelivered.
-        Returns a future per chunk that the rows went into, True once it is on disk, False if it was lost and counted.
-        """
+        """See `Intake.put`."""
         await self._committer.room(backlog_chunks_max)
         touched: dict[asyncio.Future[bool], None] = {}
         for index, t_ms, value, quality in rows:

@@ -46,7 +46,7 @@ create table if not exists loss (
 ) strict;
 create table if not exists meta (key text primary key, value text not null) strict;
 """
-_STORED = "select id, epoch, seq, n, bytes from chunk join payload using (id)"
+_STORED = "select id, epoch, seq, n, table_hash, bytes from chunk join payload using (id)"
 # A channel table stays while it is current, or a stored chunk refers to it; an older copy of the same table need not.
 _PURGEABLE = """
 select id from chunk as c where acked_ms < ? and (

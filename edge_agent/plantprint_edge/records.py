@@ -19,12 +19,13 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A chunk as it lies in the outbox; `id` grows in the order of storing, across epochs."""
+    """A chunk as it lies in the outbox; `id` grows in the order of storing, `table` is its channel table's hash."""
 
     id: int
     epoch: str
     seq: int
     n: int
+    table: str
     payload: bytes
 
 

@@ -70,6 +70,7 @@ class Uplink:
         self._stopping = False
         self._generation = -1
         self._in_flight: dict[int, tuple[str, int]] = {}
+        self._declares: dict[str, Stored] = {}
         self._last_refusal = 0
         self.counts = UplinkCounts()
 
@@ -159,20 +160,29 @@ class Uplink:
         while link.inbox:
             await self._handle(link, link.inbox.popleft())
         self._window.stored(self._committer.stats.newest_id)
-        for lane, chunk in self._window.resends(_now_ms()):
-            self.counts.resent += 1
-            await self._publish(link, lane, chunk)
+        await self._resend(link)
         while wants := self._window.wants():
             for want in wants:
                 read = partial(Outbox.next_unacked, after=want.after, upto=want.upto, limit=want.limit)
                 for chunk in self._window.take(want, await self._committer.call(read), _now_ms()):
                     await self._publish(link, want.lane, chunk)
 
+    async def _resend(self, link: Link) -> None:
+        """Send again what is due, each after its channel table: a store that lacks the table can take no readings."""
+        due = self._window.resends(_now_ms())
+        self.counts.resent += len(due)
+        for table in {chunk.table: None for _, chunk in due}:
+            if table in self._declares:
+                await self._publish(link, "fill", self._declares[table])
+        for lane, chunk in due:
+            await self._publish(link, lane, chunk)
+
     async def _begin(self, link: Link) -> None:
         """Channel tables first, then all that is undelivered: after a connect, and when store or outbox is another."""
         if self._generation == self._committer.stats.generation:
             return
         declares = await self._committer.call(Outbox.declares)
+        self._declares = {chunk.table: chunk for chunk in declares}
         self._generation = self._committer.stats.generation
         self._window.begin(self._committer.stats.newest_id)
         for chunk in declares:

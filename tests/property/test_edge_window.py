@@ -74,7 +74,7 @@ class Plant(RuleBasedStateMachine):
     @rule(n=st.integers(1, 12))
     def readings_arrive(self, n: int) -> None:
         for _ in range(n):
-            self.chunks.append(Stored(self.newest() + 1, f"e{self.epoch}", self.seq, 1, b""))
+            self.chunks.append(Stored(self.newest() + 1, f"e{self.epoch}", self.seq, 1, "t", b""))
             self.seq += 1
         if self.connected:
             self.pump()

@@ -259,3 +259,24 @@ def test_missing_time_of_a_main_meter_reaches_everybody_behind_it() -> None:
     for taker in ("a", "b"):
         edge = next(edge.index for edge in graph.edges if edge.taker == taker)
         assert result.parcels.missing_ms[edge].tolist() == [0, 900_000, 0, 0]
+
+
+def test_without_a_rest_a_missing_sibling_touches_everybody() -> None:
+    graph = roof_plant("bucket")
+    gap = Quality.MISSING
+    result = traced(graph, {"m-pv": [10] * 4, "m-a": [4] * 4, "m-b": [4] * 4}, {"m-b": [M, gap, M, M]})
+    a = next(edge.index for edge in graph.edges if edge.taker == "a")
+    assert result.parcels.missing_ms[a].tolist() == [0, 900_000, 0, 0]
+    assert carried(graph, result, "a") == {"pv": [5, 10, 5, 5]}
+
+
+def test_missing_time_and_quality_go_through_a_cycle() -> None:
+    gap = Quality.MISSING
+    amounts = {"m-grid": [10] * 4, "m-lr": [5] * 4, "m-a": [5] * 4, "m-b": [5] * 4, "m-rl": [1] * 4}
+    for window, missing in (("bucket", [0, 900_000, 0, 0]), ("hour", [225_000] * 4)):
+        graph = cycle(window)
+        result = traced(graph, amounts, {"m-rl": [M, gap, M, M], "m-grid": [M, M, R, M]})
+        b = next(edge.index for edge in graph.edges if edge.taker == "b")
+        grid = result.rows.index(("grid", HOUR))
+        assert result.parcels.missing_ms[b].tolist() == missing
+        assert result.parcels.quality[b, grid].tolist() == [R] * 4

@@ -1,8 +1,12 @@
 """Sources of readings: each is a task that puts rows into the chunker, and counts what went well and what did not."""
 
+import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from plantprint.wire.chunk import Row
 
 
 @dataclass(slots=True)
@@ -16,6 +20,18 @@ class SourceCounts:
     missing: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     last_good_ms: int | None = None
+
+
+class Intake(Protocol):
+    """Where readings go; the chunker is the real one."""
+
+    async def put(self, rows: Sequence[Row], backlog_chunks_max: int | None = None) -> list[asyncio.Future[bool]]:
+        """Take rows of (channel index in the agent, t_ms, value, quality); waits while the disk is behind.
+
+        A source that can wait gives `backlog_chunks_max`: it then waits as well while more chunks are undelivered.
+        Returns a future per chunk that the rows went into, True once it is on disk, False if it was lost and counted.
+        """
+        ...
 
 
 class Reader(Protocol):

@@ -15,11 +15,10 @@ from pymodbus.exceptions import ModbusException
 from plantprint.facts import Quality
 from plantprint.wire.chunk import Row
 from plantprint_edge.channels import device_of, modbus_reads
-from plantprint_edge.chunker import Chunker
 from plantprint_edge.clock import Backoff, Clock
 from plantprint_edge.config import ModbusSource
 from plantprint_edge.decode import Block, decode, plan_blocks, split
-from plantprint_edge.sources import SourceCounts
+from plantprint_edge.sources import Intake, SourceCounts
 
 log = structlog.get_logger(__name__)
 
@@ -40,11 +39,11 @@ class _DeviceError(Exception):
 class ModbusReader:
     """Polls one device at instants that are multiples of its interval in site time."""
 
-    def __init__(self, source: ModbusSource, first_index: int, chunker: Chunker, clock: Clock) -> None:
+    def __init__(self, source: ModbusSource, first_index: int, intake: Intake, clock: Clock) -> None:
         device = device_of(source)
         self.counts = SourceCounts(source.name, "modbus")
         self._source = source
-        self._chunker = chunker
+        self._intake = intake
         self._clock = clock
         self._blocks = plan_blocks(
             modbus_reads(source, first_index),
@@ -92,7 +91,7 @@ class ModbusReader:
                 continue
             self._blocks.append(block)
             if words is not None and (rows := self._rows(block, words)):
-                await self._chunker.put(rows)
+                await self._intake.put(rows)
 
     async def _connect(self) -> AsyncModbusTcpClient:
         if self._client is None or not self._client.connected:

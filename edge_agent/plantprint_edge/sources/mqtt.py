@@ -22,11 +22,10 @@ from plantprint.facts import Quality
 from plantprint.quantities import INT64_MAX, round_half_even
 from plantprint.times import parse_instant
 from plantprint.wire.chunk import Row
-from plantprint_edge.chunker import Chunker
 from plantprint_edge.clock import Backoff, Clock
 from plantprint_edge.config import Broker, MqttChannel, MqttSource, MqttTopic
 from plantprint_edge.endpoint import Endpoint, resolve
-from plantprint_edge.sources import SourceCounts
+from plantprint_edge.sources import Intake, SourceCounts
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +45,7 @@ class MqttReader:
         self,
         source: MqttSource,
         first_index: int,
-        chunker: Chunker,
+        intake: Intake,
         clock: Clock,
         *,
         client_id: str,
@@ -55,7 +54,7 @@ class MqttReader:
     ) -> None:
         self.counts = SourceCounts(source.name, "mqtt")
         self._source = source
-        self._chunker = chunker
+        self._intake = intake
         self._clock = clock
         self._client_id = client_id
         self._broker = source.broker or broker
@@ -136,7 +135,7 @@ class MqttReader:
                     "payload_refused", source=self._source.name, topic=topic.topic, reason=str(error), remedy=remedy
                 )
             return []
-        return await self._chunker.put(rows) if rows else []
+        return await self._intake.put(rows) if rows else []
 
     def _read(self, topic: MqttTopic, payload: bytes, *, retained: bool) -> list[Row]:
         if len(payload) > self._source.payload_bytes_max:

@@ -25,9 +25,8 @@ from plantprint.facts import Quality
 from plantprint.quantities import INT64_MAX
 from plantprint.times import format_instant, to_ms
 from plantprint.wire.chunk import Row
-from plantprint_edge.chunker import Chunker
 from plantprint_edge.config import ReplayColumn, ReplaySource
-from plantprint_edge.sources import SourceCounts
+from plantprint_edge.sources import Intake, SourceCounts
 
 log = structlog.get_logger(__name__)
 
@@ -49,14 +48,14 @@ class Record:
 
 
 class ReplayReader:
-    """Plays one file into the chunker; `problem` says why it stopped early."""
+    """Plays one file; `problem` says why it stopped early."""
 
-    def __init__(self, source: ReplaySource, first_index: int, chunker: Chunker) -> None:
+    def __init__(self, source: ReplaySource, first_index: int, intake: Intake) -> None:
         self.counts = SourceCounts(source.name, "replay")
         self.problem: str | None = None
         self._source = source
         self._first_index = first_index
-        self._chunker = chunker
+        self._intake = intake
 
     async def run(self) -> None:
         """Read to the end of the file or to the first row that cannot be understood."""
@@ -82,7 +81,7 @@ class ReplayReader:
 
     async def _put(self, rows: list[Row]) -> None:
         if rows:
-            await self._chunker.put(rows, self._source.backlog_chunks_max)
+            await self._intake.put(rows, self._source.backlog_chunks_max)
             # Reading a file never waits by itself; the uplink needs its turn.
             await asyncio.sleep(0)
             self.counts.readings += len(rows)
