@@ -13,11 +13,22 @@ import psycopg
 import pytest
 import servers
 from fixtures_timescale import TimescaleServer, timescale  # noqa: F401 - timescale is a fixture
-from plantprint_cli.embedded import Instance, temporary_instance
 
+from plantprint_cli.embedded import Instance, temporary_instance
 from plantprint_collector.migrate import migrate
 
 _TIERS = pytest.StashKey[Counter[str]]()
+# TimescaleDB itself stays: a session that dropped it cannot create it again, and this server has one session.
+_DROP_OURS = """
+do $$ declare name text; begin
+    for name in select oid::regclass from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')
+        and oid not in (select objid from pg_depend where deptype = 'e')
+    loop execute 'drop table if exists ' || name || ' cascade'; end loop;
+    for name in select oid::regprocedure from pg_proc where pronamespace = 'public'::regnamespace
+        and oid not in (select objid from pg_depend where deptype = 'e')
+    loop execute 'drop function ' || name || ' cascade'; end loop;
+end $$
+"""
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +74,7 @@ def database_url(request: pytest.FixtureRequest, postgres_server: str, _template
 def timescale_url(request: pytest.FixtureRequest, timescale: TimescaleServer) -> str:  # noqa: F811
     """The WASM TimescaleDB, emptied and migrated: one session underneath, so one connection works at a time."""
     with psycopg.connect(timescale.dsn, autocommit=True) as conn:
-        conn.execute("drop extension if exists timescaledb cascade")
-        conn.execute("drop schema public cascade")
-        conn.execute("create schema public")
+        conn.execute(_DROP_OURS)
     migrate(timescale.dsn)
     _count_tier(request, timescale.dsn)
     return timescale.dsn
@@ -126,4 +135,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _reason(report: pytest.TestReport) -> str:
-    return str(report.longrepr[2]).removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else "no reason given"
+    return (
+        str(report.longrepr[2]).removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else "no reason given"
+    )

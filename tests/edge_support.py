@@ -63,9 +63,7 @@ class MemoryCollector:
         self._lock = threading.Lock()
         self._subscribed = threading.Event()
         client = self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        client.on_connect = lambda *_: client.subscribe(
-            [(topics.up_filter(site=site), 1), (topics.state_filter(site), 1)]
-        )
+        client.on_connect = self._on_connect
         client.on_subscribe = lambda *_: self._subscribed.set()
         client.on_message = self._on_message
         client.reconnect_delay_set(1, 1)
@@ -120,14 +118,17 @@ class MemoryCollector:
         with self._lock:
             return Counter(header.kind for header, _ in self.chunks.values())
 
+    def _on_connect(self, client: paho.Client, *_: Any) -> None:
+        client.subscribe([(topics.up_filter(site=self.site), 1), (topics.state_filter(self.site), 1)])
+
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         if "/state/" in message.topic:
-            self.states.append(messages.decode_state(message.payload))
+            self.states.append(messages.decode_state(bytes(message.payload)))
             return
         if self._random.random() < self.lose:
             return
         properties = getattr(message.properties, "UserProperty", ())
-        header, body = chunk.unseal(message.payload, properties)
+        header, body = chunk.unseal(bytes(message.payload), properties)
         place = topics.parse_up(message.topic)
         assert (place.site, place.agent) == (header.site, header.agent)
         with self._lock:

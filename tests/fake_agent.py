@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import msgspec
 import psycopg
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -97,7 +98,7 @@ class FakeAgent:
 
     def _on_message(self, _: Any, __: Any, message: paho.MQTTMessage) -> None:
         if message.topic.endswith("/ack"):
-            self.event_acks.append(messages.msgspec.json.decode(message.payload, type=messages.EventAck))
+            self.event_acks.append(msgspec.json.decode(message.payload, type=messages.EventAck))
             return
         ack = messages.decode_ack(bytes(message.payload))
         with self._lock:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from plantprint_cli.embedded import (
     Child,
     Command,

@@ -2,12 +2,9 @@
 
 import dataclasses
 import json
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from plantprint_cli import setup
 from plantprint_cli.embedded import (
@@ -21,37 +18,12 @@ from plantprint_cli.embedded import (
     RestartPolicy,
     Supervisor,
 )
+from plantprint_cli.parts import Collector, OneShot, Page, plantprint
 from plantprint_simulators.plants import plant_file, render_agent_config
 
 _GATEWAYS = ("main", "line-1", "line-2", "line-3")
 _EDGE_STOP_S = 8.0
 _CLOCK_TOUCH_S = 2.0
-
-
-class Page(Child):
-    """The API process; ready when it answers."""
-
-    def __init__(self, command: Command, instance: Instance, url: str) -> None:
-        super().__init__("api", command, instance.log("api"))
-        self._url = url
-
-    def is_ready(self) -> bool:
-        """Whether /healthz says 200."""
-        if not self.is_alive():
-            return False
-        try:
-            with urlopen(f"{self._url}/healthz", timeout=1) as answer:  # noqa: S310 - our own loopback address
-                return bool(answer.status == 200)
-        except (URLError, OSError):
-            return False
-
-
-class OneShot(Child):
-    """A process that the parts after it need to have finished: ready only by its end with code 0."""
-
-    def is_ready(self) -> bool:
-        """Never while it runs; the supervisor goes on when it has ended well."""
-        return False
 
 
 class AllInOne:
@@ -84,7 +56,7 @@ class AllInOne:
         parts += [
             Part(OneShot("setup", lambda: self._plantprint("setup-site", str(plant_file("dyehouse"))), self._instance.log("setup")),
                  ready_timeout_s=120, restart=RestartPolicy(mode="on_failure", restarts_max=3)),
-            Part(self._child("collector", lambda: self._plantprint("collect")), stop_timeout_s=20),
+            Part(Collector(self._env(), self._instance), stop_timeout_s=20),
             Part(Page(self._plantprint("serve", "--port", str(self._port)), self._instance, f"http://127.0.0.1:{self._port}")),
             Part(self._child("simulator", lambda: self._plantprint("simulate"))),
             Part(self._child("edge", self._edge), stop_timeout_s=_EDGE_STOP_S),
@@ -109,17 +81,18 @@ class AllInOne:
         return self._plantprint("edge", "--config", str(config))
 
     def _plantprint(self, *arguments: str) -> Command:
+        return plantprint(self._env(), *arguments)
+
+    def _env(self) -> dict[str, str]:
         ports = [self._instance.port(f"modbus-{name}") for name in _GATEWAYS]
-        env = {
+        return {
             **self._environment,
-            "PYTHONUNBUFFERED": "1",
             "PLANTPRINT_DATABASE_URL": self.dsn,
             "PLANTPRINT_MQTT_URL": self.mqtt_url,
             "PLANTPRINT_CLOCK": json.dumps(dataclasses.asdict(self._clock)),
             "PLANTPRINT_MODBUS_PORTS": json.dumps(ports),
             "PLANTPRINT_PLANT_STATE": str(self._instance.path / "dyehouse-state.json"),
         }
-        return Command([sys.executable, "-m", "plantprint_cli", *arguments], env=env)
 
     def _dsn(self) -> str:
         assert self._database is not None

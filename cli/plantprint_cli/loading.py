@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,7 +9,8 @@ import msgspec
 import psycopg
 
 from plantprint.times import from_ms
-from plantprint_cli.embedded import Child, Command, EmbeddedBroker, EmbeddedPostgres, temporary_instance
+from plantprint_cli.embedded import EmbeddedBroker, EmbeddedPostgres, temporary_instance
+from plantprint_cli.parts import Collector
 from plantprint_collector import migrate
 from plantprint_simulators.config import LoadSettings
 from plantprint_simulators.load import run_load
@@ -27,8 +27,7 @@ def run(*, meters: int, hz: float, agents: int, for_s: float) -> dict[str, Any]:
             mqtt_url = mqtt_url or stack.enter_context(EmbeddedBroker(instance)).url
             migrate.migrate(dsn)
             env = {**os.environ, "PLANTPRINT_DATABASE_URL": dsn, "PLANTPRINT_MQTT_URL": mqtt_url}
-            command = Command([sys.executable, "-m", "plantprint_cli", "collect"], env=env)
-            stack.enter_context(Child("collector", command, instance.log("collector")))
+            stack.enter_context(Collector(env, instance))
         settings = LoadSettings(mqtt_url=mqtt_url, load_meters=meters, load_hz=hz, load_agents=agents, load_for_s=for_s)
         where = dsn
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -14,8 +13,9 @@ import psycopg
 
 from plantprint.times import SiteClock, from_ms
 from plantprint_cli import setup
-from plantprint_cli.embedded import Child, Command, EmbeddedBroker, EmbeddedPostgres, Instance, temporary_instance
+from plantprint_cli.embedded import Child, EmbeddedBroker, EmbeddedPostgres, Instance, temporary_instance
 from plantprint_cli.errors import CommandError
+from plantprint_cli.parts import Collector, plantprint
 from plantprint_cli.replay_result import replay_result, settled_through
 from plantprint_simulators.plants import RecordedName, plant_file, recorded_file, render_recorded_config
 
@@ -49,8 +49,8 @@ def replay(what: Replay, progress: Progress, environment: Mapping[str, str] = os
         agent = _agent_config(what, file, instance, mqtt_url)
         env = {**environment, "PLANTPRINT_DATABASE_URL": dsn, "PLANTPRINT_MQTT_URL": mqtt_url}
         env["PLANTPRINT_CLOCK"] = json.dumps(dataclasses.asdict(SiteClock("data")))
-        collector = stack.enter_context(_child(instance, "collector", env, "collect"))
-        edge = stack.enter_context(_child(instance, "edge", env, "edge", "--config", str(agent)))
+        collector = stack.enter_context(Collector(env, instance))
+        edge = stack.enter_context(Child("edge", plantprint(env, "edge", "--config", str(agent)), instance.log("edge")))
         with psycopg.connect(dsn, autocommit=True) as conn:
             _wait(conn, site, edge, collector, progress)
             return replay_result(conn, site)
@@ -78,10 +78,6 @@ def _agent_config(what: Replay, file: Path, instance: Instance, mqtt_url: str) -
         render_recorded_config(what.name, mqtt_url, outbox, speed=what.speed, file=file), encoding="utf-8"
     )
     return config
-
-
-def _child(instance: Instance, name: str, env: Mapping[str, str], *arguments: str) -> Child:
-    return Child(name, Command([sys.executable, "-m", "plantprint_cli", *arguments], env=env), instance.log(name))
 
 
 def _wait(conn: psycopg.Connection[Any], site: str, edge: Child, collector: Child, progress: Progress) -> None:

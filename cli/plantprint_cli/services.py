@@ -8,7 +8,6 @@ import typer
 from plantprint_cli.errors import CommandError, need
 from plantprint_cli.logs import configure_logging
 
-
 T = TypeVar("T")
 
 

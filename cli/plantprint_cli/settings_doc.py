@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings  # noqa: TC002 - a field's type is looked up at run time
 
 
 class Setting(NamedTuple):

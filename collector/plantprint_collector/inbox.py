@@ -169,10 +169,6 @@ def _read_chunk(message: Message) -> Item:
         topic = topics.parse_up(message.topic)
         header, body = unseal(message.payload, message.properties)
         topics.check_name(header.epoch)
-        if (header.site, header.agent) != (topic.site, topic.agent):
-            raise UnreadableEnvelopeError(
-                f"it names {header.site}/{header.agent}, its topic {topic.site}/{topic.agent}"
-            )
     except UnknownVersionError as error:
         return Foreign(topic.site, topic.agent, str(error))
     except (UnreadableEnvelopeError, topics.TopicError) as error:

@@ -78,8 +78,8 @@ class Intake:
 
     def start(self) -> None:
         """Starts both threads; neither the broker nor the database need be there yet."""
-        self._thread.start()
         self._link.start()
+        self._thread.start()
 
     def stop(self, drain_s: float | None = None) -> None:
         """Takes nothing more, stores what is queued within `drain_s`, answers, closes. The rest stays with its sender."""
@@ -122,7 +122,7 @@ class Intake:
         try:
             while (batch := self._take()) is not None:
                 self._store(batch)
-        except BaseException as error:  # noqa: BLE001 - handed to `run`, which raises it
+        except BaseException as error:
             self.failure = error
             log.exception("intake_failed", remedy="restart; nothing is lost, agents keep what is not acknowledged")
         finally:

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import structlog
 from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -40,7 +41,7 @@ class BrokerLink:
             self._client.username_pw_set(unquote(url.username), unquote(url.password) if url.password else None)
         if url.scheme == "mqtts":
             self._client.tls_set_context(self._tls())
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.ReceiveMaximum = self._settings.mqtt_receive_max
         properties.SessionExpiryInterval = self._settings.mqtt_session_expiry_s
         self._set_reconnect_delay()
@@ -71,7 +72,7 @@ class BrokerLink:
 
     def _make_client(self) -> paho.Client:
         client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2,
+            CallbackAPIVersion.VERSION2,
             client_id=self._settings.collector_client_id,
             protocol=paho.MQTTv5,
             manual_ack=True,
@@ -133,4 +134,4 @@ class BrokerLink:
     def _on_message(self, _: Any, __: Any, message: paho.MQTTMessage) -> None:
         properties = tuple(getattr(message.properties, "UserProperty", ()) if message.properties else ())
         mid = message.mid if message.qos else 0
-        self._deliver(Message(message.topic, message.payload, properties, mid, self._session))
+        self._deliver(Message(message.topic, bytes(message.payload), properties, mid, self._session))

@@ -31,6 +31,15 @@ _TIERS_OF_SUFFIX: dict[str, tuple[Tier, ...]] = {
 _FILE = re.compile(r"^(\d{4})_(pre|post)_(\w+)(?:\.(\w+))?\.sql$")
 _LOCK = 0x706C616E74  # "plant"
 
+_NATIVE_STAYS = (
+    "TimescaleDB is installed here, but this database was made without it and stays so; to change, dump it and "
+    "restore the data into a database migrated with the extension"
+)
+_NATIVE_FOR_GOOD = (
+    "This database is made without it for good; to use it, add timescaledb to shared_preload_libraries and migrate a "
+    "new database"
+)
+
 
 class MigrationError(RuntimeError):
     """The database cannot be migrated; the message says what is wrong and what to do."""
@@ -165,14 +174,9 @@ def _tier(conn: Conn, dsn: str, *, first: bool) -> tuple[Tier, list[str]]:
     if recorded == offered:
         return recorded, []
     if recorded == "native":
-        return recorded, [
-            "TimescaleDB is installed here, but this database was made without it and stays so; to change, dump it and "
-            "restore the data into a database migrated with the extension"
-        ]
+        return recorded, [_NATIVE_STAYS]
     if recorded == "apache" and offered == "tsl":
-        return recorded, [
-            "the server has TimescaleDB's TSL edition now; this database was made for Apache and stays so"
-        ]
+        return recorded, ["this database was made for TimescaleDB's Apache edition and stays so on a server with TSL"]
     raise MigrationError(
         f"this database was made for the tier {recorded!r}, but the server offers {offered!r}: install TimescaleDB "
         "(shared_preload_libraries, the same edition by timescaledb.license) on this server before going on"
@@ -189,10 +193,7 @@ def _create_extension(conn: Conn, dsn: str) -> list[str]:
             other.execute("create extension timescaledb")
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[0]
-        return [
-            f"TimescaleDB is available here but cannot be created ({reason}), so this database is made without it for "
-            "good; to use it, add timescaledb to shared_preload_libraries and migrate a new database"
-        ]
+        return [f"TimescaleDB is available here but cannot be created ({reason}). {_NATIVE_FOR_GOOD}"]
     return []
 
 

@@ -152,6 +152,7 @@ class Committer:
 
     def _housekeep(self, outbox: Outbox) -> None:
         outbox.try_recover()
+        outbox.report_losses()
         before_ms = wall_ms() - int(self._limits.keep_acked_h * 3_600_000)
         for _ in range(PURGES_MAX):
             if outbox.purge(before_ms) < PURGE_ROWS:

@@ -179,6 +179,12 @@ class Outbox:
         self._write_gaps()
         return self._insert(draft)
 
+    def report_losses(self) -> None:
+        """Write what gap records are due, if there is room: also where no reading follows that would bring them along."""
+        memory = self._memory
+        if (memory.pending or memory.unsaved) and self._make_room(0):
+            self._write_gaps()
+
     def declare(self, body: bytes, n: int) -> None:
         """Store a channel table as a current one, using the reserve; where even that is full, a stored copy serves."""
         name = table_hash(body)

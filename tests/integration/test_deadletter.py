@@ -7,8 +7,9 @@ import pytest
 from collector_harness import READINGS, running, settings
 from fake_agent import NOW_MS, FakeAgent, query, wait_until
 
+from plantprint.times import SiteClock
 from plantprint.wire import messages, topics
-from plantprint.wire.chunk import BadBodyError
+from plantprint.wire.chunk import BadBodyError, UnreadableEnvelopeError
 from plantprint_collector import deadletter, inbox, store
 
 pytestmark = pytest.mark.integration
@@ -50,7 +51,7 @@ def test_unacknowledged_letters_do_not_count_twice(
     agent: FakeAgent, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def faulty(*_: object) -> None:
-        raise inbox.UnreadableEnvelopeError("a bug")
+        raise UnreadableEnvelopeError("a bug")
 
     agent.send(agent.declare())
     agent.wait_acked(0)
@@ -74,7 +75,7 @@ def test_readings_rejected_by_a_wrong_clock_are_stored_once_it_is_right(agent: F
     assert query(database_url, "select count(*) from rejected_reading") == [(3,)]
     assert deadletter.replay(database_url).readings == 0
     with psycopg.connect(database_url, autocommit=True) as conn:
-        store.set_clock(conn, agent.site, store.SiteClock("data"))
+        store.set_clock(conn, agent.site, SiteClock("data"))
     report = deadletter.replay(database_url)
     assert (report.readings, report.readings_left) == (2, 1)
     assert query(database_url, READINGS) == [("c0", ahead, 7, 3, 2), ("c1", ahead, 8, 3, 2)]

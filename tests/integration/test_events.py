@@ -8,14 +8,17 @@ from collector_harness import running, settings
 from fake_agent import NOW_MS, FakeAgent, query, wait_until
 
 from plantprint.facts import ProductionEvent
-from plantprint.times import format_instant
+from plantprint.times import SiteClock, format_instant
 from plantprint.wire import messages, topics
 from plantprint_collector import store
 
 pytestmark = pytest.mark.integration
 
 HOUR_MS = 3_600_000
-EVENTS = "select source, event_id, revision, kind, (extract(epoch from at) * 1000)::bigint, body from production_event order by 1, 2, 3"
+EVENTS = (
+    "select source, event_id, revision, kind, (extract(epoch from at) * 1000)::bigint, body"
+    " from production_event order by 1, 2, 3"
+)
 MARKS = (
     "select (extract(epoch from from_at) * 1000)::bigint, (extract(epoch from to_at) * 1000)::bigint, cause"
     " from dirty where channel_id is null order by dirty_id"
@@ -31,7 +34,12 @@ def agent(database_url: str, broker_url: str, site: str) -> Iterator[FakeAgent]:
 
 
 def message(**more: object) -> messages.EventMessage:
-    values: dict[str, object] = {"kind": "job_end", "at": format_instant(NOW_MS), "body": {"job": "j1"}, "event_id": "e1"}
+    values: dict[str, object] = {
+        "kind": "job_end",
+        "at": format_instant(NOW_MS),
+        "body": {"job": "j1"},
+        "event_id": "e1",
+    }
     return messages.EventMessage(**(values | more))  # type: ignore[arg-type]
 
 
@@ -84,7 +92,9 @@ def test_events_through_an_agent(agent: FakeAgent, database_url: str) -> None:
     agent.send(agent.seal("events", messages.encode_many(events), 3))
     agent.wait_acked(0)
     assert [row[:2] for row in query(database_url, EVENTS)] == [("gw-1", "b"), ("mes", "a")]
-    assert query(database_url, "select seq, acknowledged, reason like 'event 2: at:%%' from dead_letter") == [(0, True, True)]
+    assert query(database_url, "select seq, acknowledged, reason like 'event 2: at:%%' from dead_letter") == [
+        (0, True, True)
+    ]
 
 
 def test_an_event_marks_the_span_it_changes_and_notifies(agent: FakeAgent, database_url: str) -> None:
@@ -95,7 +105,10 @@ def test_an_event_marks_the_span_it_changes_and_notifies(agent: FakeAgent, datab
     assert heard == [("plantprint_event", agent.site)]
     publish(agent, messages.encode(message(at=format_instant(NOW_MS - HOUR_MS), revision=1)))
     later = NOW_MS + 2 * HOUR_MS
-    publish(agent, messages.encode(message(kind="withdraw", event_id="w", at=format_instant(later), body={"event_id": "e1"})))
+    publish(
+        agent,
+        messages.encode(message(kind="withdraw", event_id="w", at=format_instant(later), body={"event_id": "e1"})),
+    )
     assert query(database_url, MARKS) == [
         (NOW_MS, NOW_MS, "event job_end"),
         (NOW_MS - HOUR_MS, NOW_MS, "event job_end"),
@@ -129,8 +142,8 @@ def test_store_functions(database_url: str) -> None:
             ("cn.gas", 1), ("cn.gas", 2), ("cn.grid", 1),
         ]  # fmt: skip
 
-        assert store.get_clock(conn, "elsewhere") == store.SiteClock()
-        clock = store.SiteClock("run", 1, 2, 60)
+        assert store.get_clock(conn, "elsewhere") == SiteClock()
+        clock = SiteClock("run", 1, 2, 60)
         store.set_clock(conn, "s", clock)
         assert store.get_clock(conn, "s") == clock
 

@@ -6,22 +6,25 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 import servers
 from collector_harness import READINGS, metric, running, settings
 from fake_agent import NOW_MS, FakeAgent, query, wait_until
-from plantprint_cli.embedded import EmbeddedBroker, Instance
 
 from plantprint.wire import chunk as wire
 from plantprint.wire import topics
+from plantprint_cli.embedded import EmbeddedBroker, Instance
+from plantprint_cli.embedded.ports import find_free_port
 from plantprint_collector.intake import AckOrder, Intake
 from plantprint_collector.received import Ranges
 
 pytestmark = pytest.mark.integration
 
 Row = tuple[str, int, int, int, int]
+FAST_CLOCK = f'{{"kind": "run", "wall_origin_ms": {NOW_MS}, "site_origin_ms": {NOW_MS + 10**9}, "speed": 60}}'
 
 
 @pytest.fixture
@@ -220,7 +223,9 @@ def test_a_gap_is_on_record_and_marked(intake: Intake, agent: FakeAgent, databas
 def test_at_its_cap_the_quarantine_stops_the_acknowledgement(
     database_url: str, broker_url: str, site: str, agent: FakeAgent
 ) -> None:
-    chosen = settings(database_url, broker_url, site, dead_letter_mb_max=0.0003, rejected_rows_max=2, quarantine_check_s=0)
+    chosen = settings(
+        database_url, broker_url, site, dead_letter_mb_max=0.0003, rejected_rows_max=2, quarantine_check_s=0
+    )
     with running(chosen) as intake:
         agent.send(agent.declare())
         bodies = [agent.seal("readings", b"not rows %d" % n, 1, table=agent.table) for n in range(3)]
@@ -246,10 +251,10 @@ def test_at_its_cap_the_quarantine_stops_the_acknowledgement(
         ('{"kind": "wall"}', 200_000, True),
         ('{"kind": "wall"}', 400_000, False),
         ('{"kind": "data"}', 10**10, True),
-        ('{"kind": "run", "wall_origin_ms": %d, "site_origin_ms": %d, "speed": 60}' % (NOW_MS, NOW_MS + 10**9), 10**9, True),
+        (FAST_CLOCK, 10**9, True),
     ],
 )
-def test_impossible_times_are_told_by_the_clock_of_the_site(  # noqa: PLR0917 - fixtures and cases
+def test_impossible_times_are_told_by_the_clock_of_the_site(
     intake: Intake, agent: FakeAgent, database_url: str, clock: str, ahead_ms: int, accepted: bool
 ) -> None:
     query(database_url, "insert into site (site, clock) values (%s, %s)", (agent.site, clock))
@@ -302,8 +307,14 @@ def test_what_is_acknowledged_is_stored_and_this_test_can_see_the_difference(
     with running(settings(database_url, broker_url, site), ack_order) as intake:
         agent.send(agent.declare())
         agent.wait_acked(0)
-        query(database_url, "create function fail() returns trigger language plpgsql as 'begin raise sqlstate ''57014''; end'")
-        query(database_url, "create constraint trigger fail after insert on dirty initially deferred for each row execute function fail()")
+        query(
+            database_url,
+            "create function fail() returns trigger language plpgsql as 'begin raise sqlstate ''57014''; end'",
+        )
+        query(
+            database_url,
+            "create constraint trigger fail after insert on dirty initially deferred for each row execute function fail()",
+        )
         agent.send(agent.readings(series(5)))
         wait_until(lambda: metric(intake, "transactions_total", outcome="failed") > 0, "a failed commit")
         intake.stop(0.0)
@@ -312,7 +323,7 @@ def test_what_is_acknowledged_is_stored_and_this_test_can_see_the_difference(
 
 
 def test_database_away_and_back(agent: FakeAgent, database_url: str, broker_url: str, site: str) -> None:
-    name = database_url.split("/")[-1].split("?")[0]
+    name = urlsplit(database_url).path.removeprefix("/")
     server = database_url.replace(name, "postgres", 1)
     with running(settings(database_url, broker_url, site, intake_queue_messages_max=5, commit_ms_max=0)) as intake:
         agent.send(agent.declare())
@@ -328,7 +339,9 @@ def test_database_away_and_back(agent: FakeAgent, database_url: str, broker_url:
     assert query(database_url, READINGS) == stored_rows(series(200))
 
 
-def test_two_collectors_on_one_shard_stay_correct(agent: FakeAgent, database_url: str, broker_url: str, site: str) -> None:
+def test_two_collectors_on_one_shard_stay_correct(
+    agent: FakeAgent, database_url: str, broker_url: str, site: str
+) -> None:
     chosen = settings(database_url, broker_url, site)
     other = settings(database_url, broker_url, site, collector_client_id=f"d-{site}", staged_s=0.05)
     with running(chosen) as one, running(other) as two, FakeAgent(broker_url, site, "gw-2") as second:
@@ -379,7 +392,9 @@ def test_a_shard_takes_only_its_slots(database_url: str, broker_url: str, site: 
     others = "".join(s for s in topics.SLOTS if s != mine)
     with running(settings(database_url, broker_url, site, collector_slots=others)):
         agent.send(agent.declare())
-        with running(settings(database_url, broker_url, site, collector_slots=mine, collector_client_id=f"m-{site}")) as shard:
+        with running(
+            settings(database_url, broker_url, site, collector_slots=mine, collector_client_id=f"m-{site}")
+        ) as shard:
             agent.send(agent.declare())
             agent.wait_acked(1)
             assert metric(shard, "messages_total") == 1
@@ -403,7 +418,7 @@ def test_broker_away_and_back_without_its_memory(database_url: str, site: str) -
     """The subscriptions are gone with the broker's sessions; agents send again what was not acknowledged."""
     if not servers.find_mosquitto():
         pytest.skip("mosquitto is not installed")
-    port = servers.find_free_port(set())
+    port = find_free_port(set())
     with servers.mosquitto(port) as url:
         intake = Intake(settings(database_url, url, site))
         intake.start()
@@ -425,13 +440,16 @@ def test_broker_away_and_back_without_its_memory(database_url: str, site: str) -
 
 def test_the_embedded_broker_never_stalls(database_url: str, instance: Instance, site: str) -> None:
     """It wants acknowledgements in order and has 100 in flight at most: what is not stored must not block the rest."""
-    with EmbeddedBroker(instance) as broker, FakeAgent(broker.url, site) as agent:
-        with running(settings(database_url, broker.url, site)):
-            time.sleep(0.5)  # until its subscriptions are in force, which this broker does not tell apart
-            agent.send(agent.declare())
-            for n in range(150):
-                agent.send(b"unreadable %d" % n)
-                agent.send(agent.readings(series(2, 2 * n), table="not-declared" if n % 3 else agent.table))
-            agent.wait_acked(0, *range(1, 151, 3))
+    with (
+        EmbeddedBroker(instance) as broker,
+        running(settings(database_url, broker.url, site)),
+        FakeAgent(broker.url, site) as agent,
+    ):
+        time.sleep(0.5)  # until the collector's subscriptions are in force
+        agent.send(agent.declare())
+        for n in range(150):
+            agent.send(b"unreadable %d" % n)
+            agent.send(agent.readings(series(2, 2 * n), table="not-declared" if n % 3 else agent.table))
+        agent.wait_acked(0, *range(1, 151, 3))
     assert query(database_url, "select count(*) from dead_letter") == [(150,)]
     assert query(database_url, "select count(*) from reading") == [(100,)]

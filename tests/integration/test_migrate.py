@@ -43,9 +43,7 @@ def test_a_database_of_a_newer_version_is_refused(empty_database_url: str) -> No
         m.migrate(empty_database_url)
 
 
-def test_a_run_that_breaks_off_goes_on_where_it_was(
-    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_breaks_off_goes_on_where_it_was(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     files = m.load_migrations()
     broken = m.Migration(9001, "pre", "9001_pre_broken.sql", ("native", "apache", "tsl"), "create table half (); selec")
     monkeypatch.setattr(m, "load_migrations", lambda: [*files, broken])

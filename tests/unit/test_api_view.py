@@ -63,9 +63,14 @@ def test_an_unknown_time_zone_is_utc() -> None:
 
 
 def test_steps_keep_the_order_and_colours_of_the_model_and_fill_the_bar() -> None:
-    segments = ZH.steps({"dyeing": "30", "desizing": "10", "": "5", "new-step": "5"})
-    assert [(s.id, s.css) for s in segments] == [("desizing", "c0"), ("dyeing", "c2"), ("", "cx"), ("new-step", "cx")]
-    assert [s.label for s in segments[:2]] == ["退浆", "染色"]
+    segments = ZH.steps({"dyeing": "30", "desizing": "10", "shared": "5", "new-step": "5"})
+    assert [(s.id, s.css) for s in segments] == [
+        ("desizing", "c0"),
+        ("dyeing", "c2"),
+        ("new-step", "cx"),
+        ("shared", "cx"),
+    ]
+    assert [s.label for s in segments] == ["退浆", "染色", "new-step", "损耗与未计量"]
     assert sum(s.width for s in segments) == pytest.approx(100)
     assert all(a.start + a.width == pytest.approx(b.start) for a, b in pairwise(segments))
 

@@ -12,7 +12,14 @@ from plantprint_collector import inbox
 from plantprint_collector.inbox import Chunk, Event, Fault, Foreign, Ignored, Message, Rows, State, Table, Unreadable
 
 UP = topics.up("s", "gw", "live")
-SOME_TOPICS = [UP, topics.state("s", "gw"), topics.production("s", "mes"), "plantprint/v1/s/up/x/gw/live", "a/up/b", "x"]
+SOME_TOPICS = [
+    UP,
+    topics.state("s", "gw"),
+    topics.production("s", "mes"),
+    "plantprint/v1/s/up/x/gw/live",
+    "a/up/b",
+    "x",
+]
 
 
 def seal(kind: wire.ChunkKind, body: bytes, n: int = 1, **more: object) -> bytes:

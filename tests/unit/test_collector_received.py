@@ -1,5 +1,7 @@
 """The set of received chunks behaves like a set of numbers."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ def test_ranges_are_a_set(first: list[int], second: list[int]) -> None:
     assert {n for n in range(50) if received.holds(ranges, n)} == set(first) | set(second)
     assert received.extend([], [*second, *first]) == ranges
     assert all(low <= high for low, high in ranges)
-    assert all(b[0] > a[1] + 1 for a, b in zip(ranges, ranges[1:], strict=False)), "neighbours are joined"
+    assert all(b[0] > a[1] + 1 for a, b in pairwise(ranges)), "neighbours are joined"
 
 
 @given(SEQS, SEQS)

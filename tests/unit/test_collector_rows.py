@@ -1,6 +1,7 @@
 """Readings of a transaction: the winner per fact whatever the order, its COPY bytes, marks and newest values."""
 
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import given
@@ -12,7 +13,7 @@ from plantprint_collector import rows as r
 FEW = st.tuples(st.integers(1, 3), st.integers(0, 4), st.integers(-2, 2), st.integers(0, 3), st.integers(0, 1))
 
 
-def array(rows: list[tuple[int, ...]]) -> r.Array:
+def array(rows: Sequence[tuple[int, ...]]) -> r.Array:
     return np.array(rows, np.int64).reshape(-1, 5)
 
 

@@ -1,5 +1,6 @@
 """agent.yaml: every error with its line and a remedy, secrets only by reference, and the channels that it declares."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,8 @@ def test_a_unit_other_than_the_devices_is_converted_exactly(tmp_path: Path) -> N
     source = load_config(path, {}).sources[0]
     assert isinstance(source, ModbusSource)
     energy, power = modbus_reads(source, 7)
-    assert (energy.index, energy.fc, energy.addr, energy.factor) == (7, 4, 72, 1000)
-    assert (power.index, power.addr, power.factor) == (8, 52, 10)
+    assert (energy.index, energy.fc, energy.addr, energy.factor) == (7, 4, 72, Fraction(1000))
+    assert (power.index, power.addr, power.factor) == (8, 52, Fraction(10))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from plantprint_api.pages.text import Language, name_in, strings
 
 UNKNOWN = "—"
 COLOURS = 8  # classes c0 to c7 of the style sheet, for steps in the order of the plant model
+SHARED_STEP = "shared"  # the accountant's word for what no step used
 QUALITIES = ("measured", "recovered", "estimated", "missing")
 
 
@@ -98,7 +99,7 @@ class View:
         named = {s.id: s.name.model_dump() for s in self.plant.steps} if self.plant else {}
         if step in named:
             return name_in(self.language, named[step], step)
-        return step or self.t("step.none")
+        return {"": self.t("step.none"), SHARED_STEP: self.t("step.shared")}.get(step, step)
 
     def source_name(self, source: str) -> str:
         named = {s.id: s.name.model_dump() for s in self.plant.sources} if self.plant else {}

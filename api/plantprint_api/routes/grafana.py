@@ -47,7 +47,7 @@ class SeriesRow(BaseModel):
 
 
 @router.get("/series", response_model=list[SeriesRow], responses=responses(404, 409))
-async def get_series(  # noqa: PLR0917 - parameters of the query, which are named there
+async def get_series(
     ctx: Ctx,
     site: SiteQuery = None,
     metric: Annotated[Metric, Query(description="What the value is.")] = "emission_kg_co2e",

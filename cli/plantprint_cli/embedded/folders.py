@@ -28,7 +28,7 @@ def default_path() -> Path:
 
 def find_account(name: str) -> Account:
     """Look up the unprivileged user that owns the database when we are root."""
-    import pwd  # noqa: PLC0415  not on Windows, where this module must still import
+    import pwd
 
     try:
         entry = pwd.getpwnam(name)
@@ -68,7 +68,7 @@ def make_dir(path: Path, mode: int, *, parents: bool = False) -> Path:
 
 
 def lock_folder(folder: Path) -> int:
-    import fcntl  # noqa: PLC0415  not on Windows, where this module must still import
+    import fcntl
 
     handle = os.open(folder / "instance.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -192,7 +192,7 @@ class EmbeddedPostgres(Child):
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
     def _ensure_database(self) -> bool:
-        import psycopg  # noqa: PLC0415  external databases need no embedded one, and no import time for it
+        import psycopg
 
         try:
             with psycopg.connect(self._dsn("postgres"), autocommit=True, connect_timeout=10) as connection:

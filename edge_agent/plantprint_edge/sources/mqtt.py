@@ -53,6 +53,7 @@ class MqttReader:
         environ: Mapping[str, str],
     ) -> None:
         self.counts = SourceCounts(source.name, "mqtt")
+        self.connections = 0
         self._source = source
         self._intake = intake
         self._clock = clock
@@ -107,6 +108,7 @@ class MqttReader:
         for topic in self._topics:
             await client.subscribe(topic, qos=1)
         self._backoff.reset()
+        self.connections += 1
         log.info("mqtt_source_connected", source=self._source.name, topics=len(self._topics))
         acker = asyncio.create_task(_acknowledge(client, acks), name=f"{self._source.name} acks")
         try:

@@ -1,10 +1,11 @@
 // The stacked chart of emission rates by process. Unknown is drawn as hatching, never as zero.
 /* global uPlot */
 
-import { state, t, rate, stepName, stepCss } from "./format.js";
+import { state, t, rate, stepName, stepCss, inOrder } from "./format.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colour = (step) => css(`--${stepCss(step)}`);
+const GRACE_S = 5;
 const hours = new Intl.DateTimeFormat("en-GB", { timeZone: state.timezone, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 export class Trend {
@@ -14,6 +15,7 @@ export class Trend {
     this.plot = null;
     this.body = null;
     this.nowS = 0;
+    this.graceS = 0;
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(host);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.rebuild());
   }
@@ -22,11 +24,14 @@ export class Trend {
     return { width: Math.max(200, this.host.clientWidth), height: Math.max(160, this.host.clientHeight) };
   }
 
-  // `nowS` is the site's time: after the last bucket the chart goes on empty and hatched until now.
-  show(body, nowS) {
+  // `nowS` is the site's time: after the last known bucket the chart goes on empty, and hatched where the silence
+  // has lasted longer than readings take to arrive (`speed` seconds of the site pass in one of ours).
+  show(body, nowS, speed) {
+    body.steps = inOrder(body.steps);
     const rebuilt = !this.plot || JSON.stringify(this.body?.steps) !== JSON.stringify(body.steps);
     this.body = body;
     this.nowS = nowS;
+    this.graceS = Math.max(3 * body.bucket_s, GRACE_S * speed);
     if (rebuilt) this.rebuild();
     else this.plot.setData(this.data());
     this.drawLegend(null);
@@ -92,8 +97,10 @@ export class Trend {
       if (open && start - open[1] < 0.5) open[1] = start + bucket_s;
       else runs.push([start, start + bucket_s]);
     });
-    const last = at_ms.length ? at_ms[at_ms.length - 1] / 1000 + bucket_s : this.nowS;
-    if (this.nowS - last > 2 * bucket_s) runs.push([last, this.nowS]);
+    const end = at_ms.length ? at_ms[at_ms.length - 1] / 1000 + bucket_s : this.nowS;
+    const open = runs[runs.length - 1];
+    const sinceS = open?.[1] === end ? runs.pop()[0] : end;
+    if (Math.max(end, this.nowS) - sinceS > this.graceS) runs.push([sinceS, Math.max(end, this.nowS)]);
     return runs;
   }
 
@@ -113,8 +120,14 @@ export class Trend {
     ctx.restore();
   }
 
+  lastKnown() {
+    let at = this.body.at_ms.length - 1;
+    while (at > 0 && this.body.missing?.[at]) at -= 1;
+    return at;
+  }
+
   drawLegend(index) {
-    const at = index ?? this.body.at_ms.length - 1;
+    const at = index ?? this.lastKnown();
     const values = this.body.steps.map((step) => this.body.rate_kg_co2e_per_hour[step]?.[at]);
     const known = values.length > 0 && values.every((value) => value !== null && value !== undefined);
     const total = known ? values.reduce((sum, value) => sum + Number(value), 0) : null;

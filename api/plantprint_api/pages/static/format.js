@@ -57,13 +57,19 @@ export function fullTime(instant) {
   return `${p.year}-${p.month}-${p.day} ${p.hour}:${p.minute}:${p.second} ${p.timeZoneName.replace("GMT", "UTC")}`;
 }
 
-export const stepName = (step) => state.steps.find((s) => s.id === step)?.name ?? (step || t("step.none"));
+const unnamed = { "": t("step.none"), shared: t("step.shared") };
+
+export const stepName = (step) => state.steps.find((s) => s.id === step)?.name ?? unnamed[step] ?? step;
 export const stepCss = (step) => state.steps.find((s) => s.id === step)?.css ?? "cx";
 
-export function steps(byStep, write = mass) {
+// In the order of the plant model, what it does not know last.
+export function inOrder(names) {
   const order = (step) => stepOrder.get(step) ?? stepOrder.size;
-  const names = Object.keys(byStep ?? {}).sort((a, b) => order(a) - order(b) || (a < b ? -1 : 1));
-  return segments(names.map((step) => [step, stepName(step), stepCss(step), byStep[step]]), write);
+  return [...names].sort((a, b) => order(a) - order(b) || (a < b ? -1 : 1));
+}
+
+export function steps(byStep, write = mass) {
+  return segments(inOrder(Object.keys(byStep ?? {})).map((step) => [step, stepName(step), stepCss(step), byStep[step]]), write);
 }
 
 export function sources(bySource) {

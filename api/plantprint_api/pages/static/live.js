@@ -22,7 +22,7 @@ const speed = () => (live.plant?.clock?.kind === "run" ? live.plant.clock.speed 
 const siteNowMs = () => Date.parse(live.plant.at) + passedS("plant") * speed() * 1000;
 
 function ageOf(key, body) {
-  return body?.data_age_s === null || body?.data_age_s === undefined ? null : body.data_age_s + passedS(key) * (speed() || 1);
+  return body?.data_age_s === null || body?.data_age_s === undefined ? null : body.data_age_s + passedS(key); // both in our time
 }
 
 function statusOf(key, body) {
@@ -197,7 +197,7 @@ function draw() {
   if (live.plant && dirty.has("plant")) showPlant();
   for (const id of live.line.keys()) if (dirty.has(`line ${id}`)) showLine(id);
   if (dirty.has("batches")) showBatches();
-  if (live.trend && live.plant && dirty.has("trend")) trend.show(live.trend, siteNowMs() / 1000);
+  if (live.trend && live.plant && dirty.has("trend")) trend.show(live.trend, siteNowMs() / 1000, speed());
   dirty.clear();
   showStates();
 }
