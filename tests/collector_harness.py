@@ -18,7 +18,11 @@ READINGS = (
 
 def settings(database_url: str, broker_url: str, site: str, **more: Any) -> Settings:
     """Short pauses, and a client id of the test's own."""
-    values = {"reconnect_s_min": 0.05, "reconnect_s_max": 0.2, "collector_client_id": f"c-{site}"} | more
+    values: dict[str, Any] = {
+        "reconnect_s_min": 0.05,
+        "reconnect_s_max": 0.2,
+        "collector_client_id": f"c-{site}",
+    } | more
     return Settings(database_url=SecretStr(database_url), mqtt_url=SecretStr(broker_url), **values)
 
 

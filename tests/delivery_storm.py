@@ -56,6 +56,7 @@ class Storm:
     def __init__(self, children: Mapping[str, Child], rng: random.Random, flows_since: Callable[[float], bool]) -> None:
         """`flows_since(s)`: whether readings were acknowledged after that instant of `time.time()`."""
         self.kills: list[Kill] = []
+        self.lasted_s = 0.0
         self._children = children
         self._rng = rng
         self._flows_since = flows_since
@@ -68,7 +69,7 @@ class Storm:
         for step in plan:
             self._sleep(self._rng.uniform(*_PAUSE_S))
             if step.in_flow:
-                self._wait(lambda: self._flows_since(max(self._started_s.values())), "readings get through")
+                self._wait(self._flows, "readings get through")
                 self._sleep(self._rng.uniform(0, 0.3))
             for victim in step.victims:
                 self._wait(self._children[victim].is_alive, f"{victim} runs")
@@ -78,9 +79,13 @@ class Storm:
                     # Nothing comes back before the last of them is gone.
                     self._sleep(self._rng.uniform(0, 0.1), restart=False)
         self._wait(lambda: not self._restart_s, "all are started")
+        self.lasted_s = time.time() - self._began_s
 
     def kills_by_process(self) -> dict[str, int]:
         return dict(Counter(kill.process for kill in self.kills))
+
+    def _flows(self) -> bool:
+        return not self._restart_s and self._flows_since(max(self._started_s.values()))
 
     def _kill(self, name: str) -> None:
         child, now_s = self._children[name], time.time()

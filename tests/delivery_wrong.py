@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from plantprint_cli.logs import configure_logging
+from plantprint_cli.services import read_settings
 
 
 def edge_that_deletes_on_puback(config: Path) -> int:
     from plantprint_edge import agent
 
-    agent.Agent = partial(agent.Agent, delete_on="puback")  # type: ignore[assignment, misc]
+    vars(agent)["Agent"] = partial(agent.Agent, delete_on="puback")
     return agent.run_file(config)
 
 
@@ -22,9 +23,10 @@ def collector_that_acks_before_the_commit() -> int:
     from plantprint_collector import service
     from plantprint_collector.accountant_config import AccountantSettings
     from plantprint_collector.config import Settings
+    from plantprint_collector.intake import Intake
 
-    service.Intake = partial(service.Intake, ack_order="before_commit")  # type: ignore[assignment, misc]
-    return service.run(Settings(), AccountantSettings())
+    vars(service)["Intake"] = partial(Intake, ack_order="before_commit")
+    return service.run(read_settings(Settings), AccountantSettings())
 
 
 if __name__ == "__main__":

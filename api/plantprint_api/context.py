@@ -28,7 +28,7 @@ Limit = Annotated[
 Cursor = Annotated[
     str | None, Query(max_length=1000, description="`next_cursor` of the previous page; its values go on from there.")
 ]
-Name = Annotated[str, Path(min_length=1, max_length=200)]
+Name = Annotated[str, Path(min_length=1, max_length=200, description="Its id.")]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Reads the recorded facts that accounting works from: plant models, channels, events, readings, factors."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,11 +13,12 @@ from plantprint.facts import Channel, EventKind, ProductionEvent, Reading
 from plantprint.plant import Plant
 from plantprint.plant.graph import PlantGraph, compile_plant
 from plantprint.plant.model import Meter
-from plantprint.times import SiteClock, from_ms, to_ms
+from plantprint.times import HOUR_MS, SiteClock, from_ms, to_ms
 
 Conn = Connection[tuple[Any, ...]]
 
 _FAR = datetime(9999, 1, 1, tzinfo=UTC)
+_NEVER_MS = 2**62
 _MS = "(extract(epoch from {0}) * 1000)::bigint"
 
 
@@ -82,11 +83,14 @@ def load_channels(conn: Conn, site: str) -> dict[str, list[StoredChannel]]:
     return found
 
 
-def meter_sources(graph: PlantGraph, channels: dict[str, list[StoredChannel]], hour_ms: int) -> dict[str, MeterSource]:
+def meter_sources(
+    graph: PlantGraph, channels: dict[str, list[StoredChannel]], first_ms: Mapping[int, int], hour_ms: int
+) -> dict[str, MeterSource]:
     """The channel set of every meter in an hour; a meter whose channel nobody has declared yet is absent.
 
-    Versions of one channel that differ in decimals only are one stream; where unit, kind or period differ the newest
-    declaration counts, since the older stream ended when the agent was configured anew.
+    Of the versions of a channel the newest counts that had a reading (`first_ms` by channel id) before the hour's end,
+    and with it those that differ from it in decimals only: they are one stream. An older stream in another unit ended
+    when the agent was configured anew, and its hours stay as they were.
     """
     sources: dict[str, MeterSource] = {}
     for meter in graph.plant.meters:
@@ -95,10 +99,10 @@ def meter_sources(graph: PlantGraph, channels: dict[str, list[StoredChannel]], h
             if (b.valid_from is None or to_ms(b.valid_from) <= hour_ms) and (b.valid_to is None or hour_ms < to_ms(b.valid_to))
         ]  # fmt: skip
         stored = channels.get(bound[-1].channel, []) if bound else []
-        if not stored:
+        begun = [s for s in stored if first_ms.get(s.channel_id, _NEVER_MS) < hour_ms + HOUR_MS] or stored[:1]
+        if not begun:
             continue
-        newest = stored[-1].channel
-        same = [s for s in stored if _stream(s.channel) == _stream(newest)]
+        same = [s for s in begun if _stream(s.channel) == _stream(begun[-1].channel)]
         finest = max((s.channel for s in same), key=lambda c: c.decimals)
         multipliers = {s.channel_id: 10 ** (finest.decimals - s.channel.decimals) for s in same}
         sources[meter.id] = MeterSource(meter, bound[-1].ratio, finest, multipliers)
@@ -109,10 +113,15 @@ def _stream(channel: Channel) -> tuple[str, str, int]:
     return (channel.unit, channel.kind, channel.period_s)
 
 
-def load_events(conn: Conn, site: str) -> list[ProductionEvent]:
+def load_events(conn: Conn, site: str, spans: Sequence[tuple[int, int]] | None = None) -> list[ProductionEvent]:
+    """Events whose instant lies in one of the spans, both ends included; all without spans."""
+    condition, values = "", tuple[Any, ...]()
+    if spans is not None:
+        condition = " and exists (select from unnest(%s::timestamptz[], %s::timestamptz[]) s(low, high) where at between low and high)"
+        values = ([from_ms(low) for low, _ in spans], [from_ms(high) for _, high in spans])
     rows = conn.execute(
-        f"select source, event_id, revision, kind, {_MS.format('at')}, body from production_event where site = %s",
-        (site,),
+        f"select source, event_id, revision, kind, {_MS.format('at')}, body from production_event where site = %s{condition}",
+        (site, *values),
     ).fetchall()
     return [
         ProductionEvent(source, event_id, revision, _kind(kind), at_ms, body)
@@ -206,19 +215,24 @@ def _fetch_following(conn: Conn, channel_ids: Sequence[int], after_ms: int, limi
     ).fetchall()
 
 
-def reach_back_ms(conn: Conn, channel_id: int, low_ms: int, high_ms: int, readings: int) -> tuple[int, int]:
-    """Instants of the `readings`-th reading before a range and of the first after it; the range's own where there is none."""
+def reach_back_ms(conn: Conn, channel_ids: Sequence[int], low_ms: int, high_ms: int, readings: int) -> tuple[int, int]:
+    """Instants of the `readings`-th reading before a range and of the first after it, of channels that are one stream.
+
+    The range's own ends where there is none.
+    """
     before = conn.execute(
-        f"select {_MS.format('measured_at')} from reading where channel_id = %s and measured_at < %s "
-        "order by measured_at desc limit %s",
-        (channel_id, from_ms(low_ms), readings),
+        f"select {_MS.format('r.measured_at')} from unnest(%s::int[]) as c(channel_id) cross join lateral ("
+        "  select measured_at from reading where reading.channel_id = c.channel_id and measured_at < %s "
+        "  order by measured_at desc limit %s) r order by 1 desc limit %s",
+        (list(channel_ids), from_ms(low_ms), readings, readings),
     ).fetchall()
     after = conn.execute(
-        f"select {_MS.format('measured_at')} from reading where channel_id = %s and measured_at > %s "
-        "order by measured_at limit 1",
-        (channel_id, from_ms(high_ms)),
+        f"select {_MS.format('min(r.measured_at)')} from unnest(%s::int[]) as c(channel_id) cross join lateral ("
+        "  select measured_at from reading where reading.channel_id = c.channel_id and measured_at > %s "
+        "  order by measured_at limit 1) r",
+        (list(channel_ids), from_ms(high_ms)),
     ).fetchone()
-    return (before[-1][0] if before else low_ms), (after[0] if after else high_ms)
+    return (before[-1][0] if before else low_ms), (after[0] if after and after[0] is not None else high_ms)
 
 
 def first_readings_ms(conn: Conn, channel_ids: Iterable[int]) -> dict[int, int]:

@@ -13,6 +13,7 @@ Two acknowledgements, and what each means:
 While the database is away neither is sent. Acknowledgements go out in order of arrival, which iotcore insists on.
 """
 
+import contextlib
 import queue
 import random
 import threading
@@ -44,6 +45,8 @@ Batch = list[tuple[Message, Item]]
 _POLL_S = 0.2
 _SAY_AGAIN_S = 60.0
 _SAID_MAX = 1000
+# A statement that hangs at a stop is cut off this long after the drain's limit.
+_CANCEL_S = 2.0
 _REMEDIES = {
     "unknown_table": "the agent must send its channel table again; restart it if this goes on",
     "version": "upgrade the collector",
@@ -68,7 +71,7 @@ class Intake:
         self.metrics.queue_messages.set_function(self._queue.qsize)
         self._writer = Writer(settings, self.metrics)
         self._link = BrokerLink(settings, self.metrics, self._enqueue)
-        self._thread = threading.Thread(target=self._main, name="intake-writer")
+        self._thread = threading.Thread(target=self._main, name="intake-writer", daemon=True)
         self._draining = threading.Event()
         self._ended = threading.Event()
         self._drain_until_s = float("inf")
@@ -86,12 +89,13 @@ class Intake:
         limit_s = self._settings.drain_s_max if drain_s is None else drain_s
         self._drain_until_s = time.monotonic() + limit_s
         self._draining.set()
-        # The writer ends by itself; a statement that hangs is cut off a little after the limit.
-        self._thread.join(limit_s + 1.0)
-        if self._thread.is_alive() and self._conn is not None:
+        self._thread.join(limit_s + _CANCEL_S)
+        conn = self._conn
+        if self._thread.is_alive() and conn is not None:
             log.warning("intake_stop_cancels", remedy="the database is slow; what was not stored is sent again")
-            self._conn.cancel_safe(timeout=2.0)
-            self._thread.join()
+            with contextlib.suppress(psycopg.Error):  # it may have gone meanwhile, which ends the statement too
+                conn.cancel_safe(timeout=_CANCEL_S)
+            self._thread.join(_CANCEL_S)
         self._link.stop()
 
     def run(self, stop_requested: threading.Event) -> None:
@@ -106,8 +110,14 @@ class Intake:
     # ---- network thread
 
     def _enqueue(self, message: Message) -> None:
-        # Decoded here, while the writer waits for the server.
-        item = inbox.read(message, self._settings.collector_slots)
+        try:
+            # Here, while the writer waits for the server.
+            item = inbox.read(message, self._settings.collector_slots)
+        except Exception as error:
+            # A bug: without this the network thread would end and leave a process that looks well.
+            self.failure = error
+            log.exception("intake_failed", topic=message.topic, remedy="restart; nothing is lost")
+            return
         while not self._draining.is_set() and not self._ended.is_set():
             try:
                 self._queue.put((message, item), timeout=_POLL_S)

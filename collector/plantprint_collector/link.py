@@ -134,4 +134,8 @@ class BrokerLink:
     def _on_message(self, _: Any, __: Any, message: paho.MQTTMessage) -> None:
         properties = tuple(getattr(message.properties, "UserProperty", ()) if message.properties else ())
         mid = message.mid if message.qos else 0
-        self._deliver(Message(message.topic, bytes(message.payload), properties, mid, self._session))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""  # no broker should pass that on; it is counted as nobody's message
+        self._deliver(Message(topic, bytes(message.payload), properties, mid, self._session))

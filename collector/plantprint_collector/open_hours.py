@@ -34,6 +34,11 @@ class OpenMeter:
             return self._tail[-1].t_ms
         return None if self._state is None else self._state.t_ms
 
+    def told_ms(self, now_ms: int, grace_ms: int) -> int:
+        """Until when this meter should have told what it counted."""
+        last_ms = self.last_ms
+        return now_ms if last_ms is None or now_ms - last_ms > grace_ms else min(last_ms, now_ms)
+
     def add(self, readings: Sequence[Reading]) -> bool:
         """Takes readings into the tail; False when one belongs before the checkpoint, so that the meter must be redone."""
         # An amount may reach back over the start, where the settled hour before has counted its part, but over no fold.
@@ -116,12 +121,17 @@ class OpenHours:
                 if not known.add(list(scale(fresh, known.source.multipliers[channel_id]))):
                     self._reload(conn, meter, known.source)
 
-    def accounts(self, now_ms: int) -> list[HourAccount]:
-        """Every hour from the start to the one that holds `now_ms`, as known at this moment."""
+    def accounts(self, now_ms: int, grace_ms: int = 0) -> list[HourAccount]:
+        """Every hour from the start to the one that holds `now_ms`, as known at this moment.
+
+        What a meter has not told since its last reading is not missing before `grace_ms` have passed: it is on its way.
+        """
         graph, production = self._model.graph, self._facts.production(self._model)
         hours = range(self.start_ms, max(hour_floor(now_ms), self.start_ms) + 1, HOUR_MS)
         end_ms = hours[-1] + HOUR_MS
-        amounts = {meter: known.amounts(end_ms, now_ms) for meter, known in self._meters.items()}
+        amounts = {
+            meter: known.amounts(end_ms, known.told_ms(now_ms, grace_ms)) for meter, known in self._meters.items()
+        }
         since_ms = self._facts.since_ms(self.start_ms)
         buckets, stock, found = graph.buckets, self._carry.stock, []
         for number, hour_ms in enumerate(hours):

@@ -172,7 +172,7 @@ class SiteAccountant:
         shipments = shipping.due(production, self._issued, now_ms)
         if not shipments and wall_ms < self._live_due_ms:
             return
-        accounts = self._open.accounts(now_ms)
+        accounts = self._open.accounts(now_ms, round(self._settings.missing_s * 1000 * speed))
         for shipment in shipments:
             batch = production.batches[shipment.batch]
             digest = shipping.issue_statement(conn, facts, shipment, batch, accounts, now_ms)

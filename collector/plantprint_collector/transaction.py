@@ -105,14 +105,10 @@ class Transaction:
         self.outcome.written = readings.write(self._conn, self._parts)
         insert_letters(self._conn, self.outcome.letters)
         insert_rejected(self._conn, self.outcome.rejected)
-        seqs: dict[EpochKey, list[int]] = {}
-        for chunk in self.outcome.stored:
-            seqs.setdefault(chunk.epoch_key, []).append(chunk.header.seq)
-        extended = {key: received.extend(ranges[key], new) for key, new in seqs.items()}
+        extended = {key: received.extend(ranges[key], new) for key, new in _seqs(self.outcome.stored).items()}
         _update_received(self._conn, extended)
         now = ranges | extended
-        for key in ranges:
-            self.outcome.received[key] = received.around(now[key], (c.header.seq for c in chunks if c.epoch_key == key))
+        self.outcome.received = {key: received.around(now[key], asked) for key, asked in _seqs(chunks).items()}
         row = self._conn.execute("select txid_current()").fetchone()
         assert row is not None
         self.outcome.revision = row[0]
@@ -242,6 +238,13 @@ def _update_received(conn: Conn, ranges: dict[EpochKey, Ranges]) -> None:
             " where (r.site, r.agent, r.epoch) = (v.site, v.agent, v.epoch)",
             _columns([(*key, received.to_sql(value)) for key, value in ranges.items()]),
         )
+
+
+def _seqs(chunks: Sequence[Chunk]) -> dict[EpochKey, list[int]]:
+    found: dict[EpochKey, list[int]] = {}
+    for chunk in chunks:
+        found.setdefault(chunk.epoch_key, []).append(chunk.header.seq)
+    return found
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[list[str]]:

@@ -159,8 +159,8 @@ def _commissioned(hour: MeterHour, hour_ms: int, since_ms: int | None) -> MeterH
     """The hour without the missing time before the meter's first reading."""
     if since_ms is None or since_ms <= hour_ms:
         return hour
-    there_ms = HOUR_MS // hour.amount.size - _passed_ms(hour.amount.size, hour_ms, since_ms)
-    return MeterHour(hour.amount, hour.quality, np.minimum(hour.missing_ms, there_ms).astype(np.int32))
+    before_ms = _passed_ms(hour.amount.size, hour_ms, since_ms)
+    return MeterHour(hour.amount, hour.quality, np.maximum(hour.missing_ms - before_ms, 0).astype(np.int32))
 
 
 def _before_commissioning(graph: PlantGraph, hour_ms: int, since_ms: Mapping[str, int]) -> dict[str, Durations]:

@@ -5,6 +5,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +19,12 @@ from plantprint.wire import chunk as wire
 from plantprint.wire import topics
 from plantprint_cli.embedded import EmbeddedBroker, Instance
 from plantprint_cli.embedded.ports import find_free_port
+from plantprint_collector import connection, inbox
+from plantprint_collector.inbox import Message
 from plantprint_collector.intake import AckOrder, Intake
+from plantprint_collector.metrics import Metrics
 from plantprint_collector.received import Ranges
+from plantprint_collector.writer import Writer
 
 pytestmark = pytest.mark.integration
 
@@ -453,3 +458,27 @@ def test_the_embedded_broker_never_stalls(database_url: str, instance: Instance,
         agent.wait_acked(0, *range(1, 151, 3))
     assert query(database_url, "select count(*) from dead_letter") == [(150,)]
     assert query(database_url, "select count(*) from reading") == [(100,)]
+
+
+def test_two_writers_of_one_epoch_forget_nothing(
+    database_url: str, broker_url: str, site: str, agent: FakeAgent
+) -> None:
+    """Each gets other chunks, and all chunks hold the same facts: `received` is the union, no order deadlocks for good."""
+    chosen = settings(database_url, broker_url, site)
+    topic = topics.up(site, agent.agent, "live")
+    messages = [Message(topic, agent.declare())]
+    messages += [
+        Message(topic, agent.readings([*series(30, n % 7), *series(30)][:: 1 - 2 * (n % 2)])) for n in range(80)
+    ]
+
+    def write(part: list[Message]) -> None:
+        with connection.connect(database_url, application="test", timeout_s=30) as conn:
+            writer = Writer(chosen, Metrics())
+            for message in part:
+                writer.write(conn, [inbox.read(message)])
+
+    write(messages[:1])
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, [messages[1::2], messages[2::2]]))
+    assert received(database_url, site) == [(0, 80)]
+    assert query(database_url, READINGS) == stored_rows(series(36))

@@ -69,6 +69,21 @@ async def test_a_statement_can_be_printed_and_checked(client: httpx.AsyncClient)
     assert "in preparation" in await _page(client, "/shipments/S-103")
 
 
+async def test_the_interface_is_described_without_a_foreign_script(client: httpx.AsyncClient) -> None:
+    html = await _page(client, "/docs")
+    for path in (await client.get("/openapi.json")).json()["paths"]:
+        assert f"<code>{path}</code>" in html
+
+
+async def test_a_batch_whose_last_hour_is_open_is_not_shown_as_running(
+    client: httpx.AsyncClient, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as conn:
+        f.write_live(conn, "batch", "B-102", f.batch_body("B-102", 77.0, status="finished"))
+    assert 'data-batch="B-102"' not in await _page(client, "/")
+    assert "its last hour is not settled yet" in await _page(client, "/batches/B-102")
+
+
 async def test_problems_are_pages_here(client: httpx.AsyncClient) -> None:
     html = await _page(client, "/batches/nope", status=404)
     assert "there is no batch &#39;nope&#39;" in html

@@ -91,6 +91,8 @@ async def test_figures_follow_the_stream(browser: Browser, client: httpx.AsyncCl
         await expect(page.locator("[data-batch=B-103] [data-f=total]")).to_have_text("4,300.25")
         await expect(page.locator("[data-batch=B-900] [data-f=where]")).to_have_text("Stentering 2")
         await expect(page.locator("#alerts .alert")).to_have_count(0)
+        _write(database_url, ("batch", "B-103", f.batch_body("B-103", 4300.25, status="finished")))
+        await expect(page.locator("[data-batch=B-103]")).to_have_count(0)
         with psycopg.connect(database_url) as conn:
             conn.execute("delete from live where kind = 'batch' and id = 'B-204'")
         await expect(page.locator("[data-batch=B-204]")).to_have_count(0)

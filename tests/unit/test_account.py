@@ -184,3 +184,22 @@ def test_the_worst_quality_behind_a_posting_is_in_its_key(monkeypatch: pytest.Mo
         ("b", M): 16,
         ("bus", E): 8,
     }
+
+
+def test_a_meter_that_was_not_there_yet_is_not_missing_but_a_batch_before_it_is_incomplete() -> None:
+    first_ms = HOUR + 10 * 60_000
+    readings = {
+        "main": register(*minutes(6_000_000, start=10)),
+        "m-a": register(*minutes(3_000_000, start=10)),
+        "m-b": register(*minutes(1_800_000, start=10)),
+    }
+    made = production(job("early", "a", 5, 20), job("late", "a", 20, None))
+    series = hour_series(BUS, readings, HOUR)
+    plain = account_hour(BUS, made, HOUR, series, EMPTY_CARRY, HOUR + HOUR_MS)
+    told = account_hour(BUS, made, HOUR, series, EMPTY_CARRY, HOUR + HOUR_MS, dict.fromkeys(BUS.meters, first_ms))
+    assert {key[:6]: amount for key, amount in plain.net.items()} == {key[:6]: amount for key, amount in told.net.items()}
+    assert {int(hour.missing_ms.sum()) for hour in plain.meters.values()} == {10 * 60_000}
+    assert {int(hour.missing_ms.sum()) for hour in told.meters.values()} == {0}
+    assert len(plain.missing_ms) == 2
+    # The first bucket is a quarter of an hour, ten minutes of it unknown; the early batch ran in two thirds of it.
+    assert list(told.missing_ms.values()) == [10 * 60_000 * 2 // 3]

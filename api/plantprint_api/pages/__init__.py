@@ -25,7 +25,7 @@ from plantprint_api.routes.shipments import find_shipment, shipment_detail, ship
 FOLDER = resources.files("plantprint_api.pages")
 YEAR_S = 31_536_000
 LANGUAGE_NAMES = {"en": "English", "zh": "中文"}
-SHIPMENTS_SHOWN = 8
+SHIPMENTS_SHOWN = 6
 ISSUES_SHOWN = 6
 
 
@@ -78,7 +78,9 @@ async def live_page(request: Request, ctx: Ctx, site: SiteQuery = None) -> Respo
         "issues", site=row["site"], open=True, cursor_at=None, cursor_site=None, cursor_code=None, cursor_place=None,
         limit=ISSUES_SHOWN,
     )  # fmt: skip
-    batches = sorted(live["batch"].items(), key=lambda item: (item[1].get("started_at") or "", item[0]))
+    # A batch keeps its live row until its last hour is settled; only running ones are shown here.
+    running = [(name, body) for name, body in live["batch"].items() if body.get("status") == "running"]
+    batches = sorted(running, key=lambda item: (item[1].get("started_at") or "", item[0]))
     return _page(
         request,
         "live.html",
@@ -120,6 +122,13 @@ async def shipment_page(request: Request, ctx: Ctx, shipment: Name, site: SiteQu
     view = await _view(request, ctx, row)
     detail = shipment_detail(rows)
     return _page(request, "shipment.html", view, row, shipment=detail, state=_state(view, row, None))
+
+
+@router.get("/docs")
+async def docs_page(request: Request) -> Response:
+    """The routes of the api in words; schemas and examples are in /openapi.json."""
+    view = View(choose_language(request), None, zone("UTC"))
+    return _page(request, "docs.html", view, None, paths=request.app.openapi()["paths"])
 
 
 async def _view(request: Request, ctx: Context, site: Row) -> View:

@@ -26,7 +26,8 @@ export class Trend {
 
   // `nowS` is the site's time: after the last known bucket the chart goes on empty, and hatched where the silence
   // has lasted longer than readings take to arrive (`speed` seconds of the site pass in one of ours).
-  show(body, nowS, speed) {
+  show(body, nowS, speed, plant) {
+    this.plant = plant;
     body.steps = inOrder(body.steps);
     const rebuilt = !this.plot || JSON.stringify(this.body?.steps) !== JSON.stringify(body.steps);
     this.body = body;
@@ -120,20 +121,22 @@ export class Trend {
     ctx.restore();
   }
 
-  lastKnown() {
-    let at = this.body.at_ms.length - 1;
-    while (at > 0 && this.body.missing?.[at]) at -= 1;
-    return at;
+  drawLegend(index) {
+    const { steps, at_ms, rate_kg_co2e_per_hour: rates } = this.body;
+    if (index === null || index === undefined) {
+      this.writeLegend(t("trend.total"), (step) => this.plant.by_step?.[step], this.plant.rate_kg_co2e_per_hour);
+      return;
+    }
+    const values = steps.map((step) => rates[step]?.[index]);
+    const known = values.every((value) => value !== null && value !== undefined);
+    const total = known ? values.reduce((sum, value) => sum + Number(value), 0) : null;
+    const when = `${t("trend.total")} ${hours.format(new Date(at_ms[index]))}`;
+    this.writeLegend(when, (step) => rates[step]?.[index], total);
   }
 
-  drawLegend(index) {
-    const at = index ?? this.lastKnown();
-    const values = this.body.steps.map((step) => this.body.rate_kg_co2e_per_hour[step]?.[at]);
-    const known = values.length > 0 && values.every((value) => value !== null && value !== undefined);
-    const total = known ? values.reduce((sum, value) => sum + Number(value), 0) : null;
-    const items = this.body.steps.map((step, i) => item(stepCss(step), stepName(step), rate(values[i])));
-    const when = index == null ? t("trend.total") : `${t("trend.total")} ${hours.format(new Date(this.body.at_ms[at]))}`;
-    this.legend.replaceChildren(...items, item(null, when, rate(total)));
+  writeLegend(name, valueOf, total) {
+    const items = this.body.steps.map((step) => item(stepCss(step), stepName(step), rate(valueOf(step))));
+    this.legend.replaceChildren(...items, item(null, name, rate(total)));
   }
 }
 

@@ -130,11 +130,12 @@ function showUnit(host, unit) {
 
 function showBatches() {
   const rows = fields(byId("batches"))("rows");
-  const ids = [...live.batch.keys()].sort((a, b) => {
+  const running = [...live.batch.keys()].filter((id) => live.batch.get(id).status === "running");
+  const ids = running.sort((a, b) => {
     const [first, second] = [live.batch.get(a).started_at ?? "", live.batch.get(b).started_at ?? ""];
     return first < second ? -1 : first > second ? 1 : a < b ? -1 : 1;
   });
-  for (const row of [...rows.children]) if (!live.batch.has(row.dataset.batch)) row.remove();
+  for (const row of [...rows.children]) if (!ids.includes(row.dataset.batch)) row.remove();
   ids.forEach((id, index) => {
     let row = rows.querySelector(`[data-batch="${CSS.escape(id)}"]`);
     if (!row) {
@@ -152,7 +153,7 @@ function showBatch(row, id, body) {
   setText(f("link"), id);
   f("link").href = `/batches/${encodeURIComponent(id)}?${query}`;
   setText(f("product"), body.product ?? "");
-  setText(f("where"), (body.work_units ?? []).map((unit) => state.units[unit] ?? unit).join(", "));
+  setText(f("where"), (body.work_units ?? []).map((unit) => state.units[unit] ?? unit).join(", ") || t("batches.waiting"));
   const quantity = body.quantity ? ` · ${number(body.quantity, 0)} ${body.unit ?? ""}` : "";
   setText(f("since"), `${t("batches.since", { t: brief(body.started_at, body.at) })}${quantity}`);
   bar(f("steps"), steps(body.by_step));
@@ -197,7 +198,7 @@ function draw() {
   if (live.plant && dirty.has("plant")) showPlant();
   for (const id of live.line.keys()) if (dirty.has(`line ${id}`)) showLine(id);
   if (dirty.has("batches")) showBatches();
-  if (live.trend && live.plant && dirty.has("trend")) trend.show(live.trend, siteNowMs() / 1000, speed());
+  if (live.trend && live.plant && dirty.has("trend")) trend.show(live.trend, siteNowMs() / 1000, speed(), live.plant);
   dirty.clear();
   showStates();
 }
@@ -251,7 +252,7 @@ function showLink(up) {
 async function refreshLists() {
   try {
     const [shipments, issues] = await Promise.all([
-      fetch(`/v1/shipments?${query}&limit=8`).then((answer) => answer.json()),
+      fetch(`/v1/shipments?${query}&limit=6`).then((answer) => answer.json()),
       fetch(`/v1/issues?${query}&open=true&limit=6`).then((answer) => answer.json()),
     ]);
     showLists(shipments.items, issues.items);
