@@ -92,6 +92,11 @@ class Rig:
             assert time.monotonic() < deadline_s, str(self.edge.failure("has not subscribed to the meters"))
             time.sleep(0.02)
 
+    def show_logs(self) -> None:
+        """The end of each process's log, for whoever looks for the cause of a failure."""
+        for name in self.children:
+            print(f"---- {name}\n{self._instance.log(name).tail(40)}")
+
     def kill_all(self) -> None:
         for child in reversed(self.children.values()):
             child.kill()

@@ -1,12 +1,13 @@
 """The facts of one site as accounting needs them, and hours accounted from stored readings: whole, in order, exact."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from plantprint.account import Carry, HourAccount, account_hour
 from plantprint.facts import ProductionEvent
 from plantprint.factors import Factor, builtin_factors, latest
 from plantprint.intervals import LOOKAHEAD, MeterSeries
+from plantprint.plant.graph import PlantGraph
 from plantprint.production import Job, Production, StateSpan, reduce_events
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector.facts_store import (
@@ -15,6 +16,7 @@ from plantprint_collector.facts_store import (
     ModelVersion,
     ReadingWindow,
     StoredChannel,
+    count_factors,
     first_readings_ms,
     load_channels,
     load_events,
@@ -30,13 +32,14 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class SiteFacts:
-    """Everything but readings, as of one database snapshot."""
+    """Everything but readings, as of one database snapshot; `factor_rows` is the size of the factor table then."""
 
     site: str
     models: list[ModelVersion]
     channels: dict[str, list[StoredChannel]]
-    events: list[ProductionEvent]
+    events: dict[tuple[str, str, int], ProductionEvent]
     library: dict[str, Factor]
+    factor_rows: int
     first_ms: dict[int, int]
     _productions: dict[int, Production] = field(default_factory=dict)
 
@@ -46,26 +49,37 @@ class SiteFacts:
     def production(self, model: ModelVersion) -> Production:
         """What the events mean under a model (it knows which work units and steps exist)."""
         if model.version not in self._productions:
-            self._productions[model.version] = reduce_events(self.events, model.graph)
+            alike = [
+                m for m in self.models if m.version in self._productions and _same_places(m.graph, model.graph)
+            ]
+            self._productions[model.version] = (
+                self._productions[alike[0].version]
+                if alike
+                else reduce_events(self.events.values(), model.graph)
+            )
         return self._productions[model.version]
+
+    def with_events(self, conn: Conn, spans: Sequence[Range]) -> "SiteFacts":
+        """These facts and the events that were stored meanwhile, whose instants lie in `spans`."""
+        return replace(self, events=self.events | _by_identity(load_events(conn, self.site, spans)), _productions={})
 
     def since_ms(self, hour_ms: int) -> dict[str, int]:
         """When each meter that ever reported began to; an amount's period counts with it."""
         found: dict[str, int] = {}
         for meter, source in self.sources(hour_ms).items():
-            firsts = [self.first_ms[c] for c in source.multipliers if c in self.first_ms]
+            firsts = [
+                self.first_ms[s.channel_id] - s.channel.period_s * 1000
+                for s in self.channels[source.channel.key]
+                if s.channel_id in self.first_ms
+            ]
             if firsts:
-                found[meter] = min(firsts) - source.channel.period_s * 1000
+                found[meter] = min(firsts)
         return found
 
-    def learn_first(self, conn: Conn, changed: Mapping[int, int]) -> None:
-        """Looks up first readings of channels that had none so far; `changed` may name earlier ones (channel id → ms)."""
-        unknown = self.mapped_channels().keys() - self.first_ms.keys()
-        if unknown:
-            self.first_ms.update(first_readings_ms(conn, unknown))
-        for channel_id, t_ms in changed.items():
-            if channel_id in self.first_ms:
-                self.first_ms[channel_id] = min(self.first_ms[channel_id], t_ms)
+    def learn_first(self, changed: Mapping[int, Sequence[Range]]) -> None:
+        """Changed readings (channel id → spans in order) may be earlier than those known, or the first at all."""
+        for channel_id, spans in changed.items():
+            self.first_ms[channel_id] = min(self.first_ms.get(channel_id, spans[0][0]), spans[0][0])
 
     @property
     def begins_ms(self) -> int | None:
@@ -74,7 +88,11 @@ class SiteFacts:
         return min((self.first_ms[c] - period for c, period in periods.items() if c in self.first_ms), default=None)
 
     def sources(self, hour_ms: int) -> dict[str, MeterSource]:
-        return meter_sources(self.model(hour_ms).graph, self.channels, hour_ms)
+        return meter_sources(self.model(hour_ms).graph, self.channels, self.first_ms, hour_ms)
+
+    def is_alike(self, first_ms: int, last_ms: int) -> bool:
+        """Whether the hours from `first_ms` to `last_ms` have one plant model and the same channels behind its meters."""
+        return self.model(first_ms) is self.model(last_ms) and self.sources(first_ms) == self.sources(last_ms)
 
     def mapped_channels(self) -> dict[int, int]:
         """Channel ids that some model binds to a meter, each with its period in ms (1 for instants)."""
@@ -93,9 +111,19 @@ def load_facts(conn: Conn, site: str) -> SiteFacts | None:
         return None
     stored = [Factor.from_json({**body, "version": version}) for _, version, body in load_factor_rows(conn)]
     library = latest([*builtin_factors(), *stored])
-    facts = SiteFacts(site, models, load_channels(conn, site), load_events(conn, site), library, {})
-    facts.learn_first(conn, {})
+    channels, events = load_channels(conn, site), _by_identity(load_events(conn, site))
+    facts = SiteFacts(site, models, channels, events, library, count_factors(conn), {})
+    facts.first_ms.update(first_readings_ms(conn, facts.mapped_channels()))
     return facts
+
+
+def _by_identity(events: Iterable[ProductionEvent]) -> dict[tuple[str, str, int], ProductionEvent]:
+    return {(event.source, event.event_id, event.revision): event for event in events}
+
+
+def _same_places(one: PlantGraph, other: PlantGraph) -> bool:
+    """Whether events mean the same under both models."""
+    return one.work_units == other.work_units and one.steps == other.steps
 
 
 def account_hours(
@@ -119,23 +147,27 @@ def account_hours(
         carry = account.carry
 
 
-def touched_by_readings(conn: Conn, facts: SiteFacts, marks: dict[int, Range]) -> list[Range]:
+def touched_by_readings(conn: Conn, facts: SiteFacts, marks: Mapping[int, Sequence[Range]]) -> list[Range]:
     """Spans of time that changed readings can reach: to the neighbours, and as far back as a held reading waits."""
     periods = facts.mapped_channels()
+    streams = {s.channel_id: [s.channel_id for s in stored] for stored in facts.channels.values() for s in stored}
     spans = []
-    for channel_id, (low, high) in marks.items():
+    for channel_id, changed in marks.items():
         if channel_id in periods:
-            before, after = reach_back_ms(conn, channel_id, low, high, LOOKAHEAD + 1)
-            spans.append((min(before, low) - periods[channel_id], max(after, high)))
+            for low, high in changed:
+                before, after = reach_back_ms(conn, streams[channel_id], low, high, LOOKAHEAD + 1)
+                spans.append((min(before, low) - periods[channel_id], max(after, high)))
     return spans
 
 
-def touched_by_production(old: Production, new: Production, now_ms: int) -> list[Range]:
-    """Spans in which jobs or states differ between two readings of the events."""
-    before: set[Job | StateSpan] = {*old.jobs, *old.states}
-    after: set[Job | StateSpan] = {*new.jobs, *new.states}
-    differing = before ^ after
-    return [(span.start_ms, now_ms if span.end_ms is None else max(span.end_ms, span.start_ms)) for span in differing]
+def touched_by_production(old: SiteFacts, new: SiteFacts, far_ms: int) -> list[Range]:
+    """Spans in which jobs or states differ between two readings of the events, under any of the models."""
+    spans: list[Range] = []
+    for model in new.models:
+        before, after = old.production(model), new.production(model)
+        differing: set[Job | StateSpan] = {*before.jobs, *before.states} ^ {*after.jobs, *after.states}
+        spans += [(s.start_ms, far_ms if s.end_ms is None else max(s.end_ms, s.start_ms)) for s in differing]
+    return spans
 
 
 def hours_of(spans: Sequence[Range]) -> set[int]:

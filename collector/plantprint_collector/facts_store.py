@@ -88,7 +88,7 @@ def meter_sources(
 ) -> dict[str, MeterSource]:
     """The channel set of every meter in an hour; a meter whose channel nobody has declared yet is absent.
 
-    Of the versions of a channel the newest counts that had a reading (`first_ms` by channel id) before the hour's end,
+    Of the versions of a channel the newest counts that had a reading (`first_ms` by channel id) by the hour's end,
     and with it those that differ from it in decimals only: they are one stream. An older stream in another unit ended
     when the agent was configured anew, and its hours stay as they were.
     """
@@ -99,7 +99,7 @@ def meter_sources(
             if (b.valid_from is None or to_ms(b.valid_from) <= hour_ms) and (b.valid_to is None or hour_ms < to_ms(b.valid_to))
         ]  # fmt: skip
         stored = channels.get(bound[-1].channel, []) if bound else []
-        begun = [s for s in stored if first_ms.get(s.channel_id, _NEVER_MS) < hour_ms + HOUR_MS] or stored[:1]
+        begun = [s for s in stored if first_ms.get(s.channel_id, _NEVER_MS) <= hour_ms + HOUR_MS] or stored[:1]
         if not begun:
             continue
         same = [s for s in begun if _stream(s.channel) == _stream(begun[-1].channel)]
@@ -138,6 +138,12 @@ def load_factor_rows(conn: Conn) -> list[tuple[str, int, dict[str, Any]]]:
     return conn.execute(
         "select distinct on (factor_id) factor_id, version, body from factor order by factor_id, version desc"
     ).fetchall()
+
+
+def count_factors(conn: Conn) -> int:
+    """Rows of the factor table; they are only ever added, so another number means other factors."""
+    row = conn.execute("select count(*) from factor").fetchone()
+    return int(row[0]) if row else 0
 
 
 class ReadingWindow:

@@ -1,7 +1,10 @@
-"""Hours that are not settled yet, kept up reading by reading: what is certain stays, only each meter's tail is redone."""
+"""The last settled hour and the open ones, kept up reading by reading: what is certain stays, each meter's tail is redone.
+
+The settled hour is kept so that readings after it which still decide what happened at its end are noticed.
+"""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -9,11 +12,15 @@ from plantprint.account import Carry, HourAccount, account_meters
 from plantprint.facts import Issue, Reading
 from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries, meter_span
 from plantprint.times import HOUR_MS, hour_floor
-from plantprint_collector.books import SiteFacts
+from plantprint.tracing import Stock
+from plantprint_collector.books import Range, SiteFacts
 from plantprint_collector.facts_store import Conn, MeterSource, ReadingWindow, scale
 
 # With this many readings in a tail the older ones are folded into the certain part.
 _TAIL_READINGS_MAX = 64
+
+_Part = tuple[MeterHour, CounterState | None, list[Issue]]
+_Hours = dict[int, tuple[MeterHour, CounterState | None, list[Issue]]]
 
 
 class OpenMeter:
@@ -24,7 +31,7 @@ class OpenMeter:
         self._bucket_s = bucket_s
         self._start_ms = self._checkpoint_ms = start_ms
         self._state = state
-        self._done = [MeterHour(np.zeros(0, np.int64), np.zeros(0, np.int8), np.zeros(0, np.int32))]
+        self._hours: _Hours = {}
         self._tail: list[Reading] = []
 
     @property
@@ -41,79 +48,125 @@ class OpenMeter:
 
     def add(self, readings: Sequence[Reading]) -> bool:
         """Takes readings into the tail; False when one belongs before the checkpoint, so that the meter must be redone."""
-        # An amount may reach back over the start, where the settled hour before has counted its part, but over no fold.
+        # An amount may reach back over the start, where the hour before has counted its part, but over no fold.
         reach_ms = self.source.channel.period_s * 1000 if self._checkpoint_ms > self._start_ms else 0
         if any(r.t_ms - max(reach_ms, 1) < self._checkpoint_ms for r in readings):
             return False
         for reading in readings:
-            at = bisect_left(self._tail, reading.t_ms, key=lambda r: r.t_ms)
+            at = bisect_left(self._tail, reading.t_ms, key=_instant)
             if at < len(self._tail) and self._tail[at].t_ms == reading.t_ms:
                 self._tail[at] = max(self._tail[at], reading, key=lambda r: r.rank)
             else:
                 self._tail.insert(at, reading)
         return True
 
-    def amounts(self, end_ms: int, until_ms: int) -> tuple[MeterHour, list[Issue]]:
-        """Buckets from the start to `end_ms`, and what looked wrong in the tail; folds a long tail first."""
+    def may_reach_before_start(self, t_ms: int) -> bool:
+        """Whether a change at an instant could change amounts before the start; True where that is not known here."""
+        if t_ms - self.source.channel.period_s * 1000 < self._start_ms:
+            return True
+        return bisect_left(self._tail, t_ms, key=_instant) <= LOOKAHEAD
+
+    def is_certain(self, until_ms: int) -> bool:
+        """Whether no reading in order can change anything before an instant."""
+        return self._checkpoint_ms >= until_ms
+
+    def hours(self, end_ms: int, until_ms: int) -> Iterator[_Part]:
+        """Hour after hour to `end_ms`: amounts, the state at its end, what looked wrong; folds a long tail first."""
         while len(self._tail) > _TAIL_READINGS_MAX and self._fold(until_ms):
             pass
-        tail, _, issues = self._span(end_ms, until_ms)
-        parts = [*self._done, tail]
-        return (
-            MeterHour(
-                np.concatenate([p.amount for p in parts]),
-                np.concatenate([p.quality for p in parts]),
-                np.concatenate([p.missing_ms for p in parts]),
-            ),
-            issues,
-        )
+        at_ms, state = self._checkpoint_ms, self._state
+        for hour_ms in range(self._start_ms, end_ms, HOUR_MS):
+            done = self._hours.get(hour_ms)
+            if done is not None and at_ms >= hour_ms + HOUR_MS:
+                yield done
+                continue
+            part = self._span(at_ms, hour_ms + HOUR_MS, state, until_ms)
+            at_ms, state = hour_ms + HOUR_MS, part[1]
+            yield part if done is None else _joined(done, part)
 
-    def _span(self, end_ms: int, until_ms: int) -> tuple[MeterHour, CounterState | None, list[Issue]]:
-        series = MeterSeries(self.source.channel, self.source.meter, self.source.ratio, tuple(self._tail))
-        return meter_span(series, self._checkpoint_ms, end_ms, self._bucket_s, self._state, until_ms)
+    def begin_at(self, hour_ms: int, state: CounterState | None) -> None:
+        """Forgets everything before an hour that begins with `state`."""
+        self._hours = {at: part for at, part in self._hours.items() if at >= hour_ms}
+        if self._checkpoint_ms < hour_ms:
+            self._checkpoint_ms, self._state = hour_ms, state
+            self._tail = self._tail[bisect_right(self._tail, hour_ms, key=_instant) :]
+        self._start_ms = hour_ms
+
+    def _span(self, start_ms: int, end_ms: int, state: CounterState | None, until_ms: int) -> _Part:
+        """From readings after the start to LOOKAHEAD after the end, which is what an hour that is settled looks at."""
+        first, last = (bisect_right(self._tail, t_ms, key=_instant) for t_ms in (start_ms, end_ms))
+        readings = tuple(self._tail[first : last + LOOKAHEAD])
+        series = MeterSeries(self.source.channel, self.source.meter, self.source.ratio, readings)
+        hour, after, issues = meter_span(series, start_ms, end_ms, self._bucket_s, state, until_ms)
+        return hour, after or state, issues
 
     def _fold(self, until_ms: int) -> bool:
-        """Moves the checkpoint to the last bucket edge with enough readings after it to have decided all before it."""
-        bucket_ms = self._bucket_s * 1000
-        edge_ms = self._tail[-LOOKAHEAD - 1].t_ms
-        edge_ms -= edge_ms % bucket_ms
+        """Moves the checkpoint to the last bucket edge, or the hour's end, that no later reading in order can change.
+
+        Behind it lies a good reading with enough others after it to be decided.
+        """
+        decided_ms = self._floor(self._tail[-LOOKAHEAD - 1].t_ms)
+        if self.source.channel.kind != "amount":
+            state = self._span(self._checkpoint_ms, max(decided_ms, self._checkpoint_ms), self._state, until_ms)[1]
+            decided_ms = self._floor(state.t_ms - 1) if state else 0
+        hour_ms = hour_floor(self._checkpoint_ms)
+        edge_ms = min(decided_ms, hour_ms + HOUR_MS)
         if edge_ms <= self._checkpoint_ms:
             return False
-        part, state, _ = self._span(edge_ms, until_ms)
-        if state is not None and state.held:
-            return False
-        self._done = [
-            MeterHour(
-                *(np.concatenate([getattr(p, name) for p in (*self._done, part)]) for name in MeterHour.__slots__)
-            )
-        ]
-        self._state, self._checkpoint_ms = state, edge_ms
-        self._tail = self._tail[bisect_right(self._tail, edge_ms, key=lambda r: r.t_ms) :]
+        part = self._span(self._checkpoint_ms, edge_ms, self._state, until_ms)
+        self._hours[hour_ms] = _joined(self._hours[hour_ms], part) if hour_ms in self._hours else part
+        self._state, self._checkpoint_ms = part[1], edge_ms
+        self._tail = self._tail[bisect_right(self._tail, edge_ms, key=_instant) :]
         return True
+
+    def _floor(self, t_ms: int) -> int:
+        return t_ms - t_ms % (self._bucket_s * 1000)
+
+
+def _instant(reading: Reading) -> int:
+    return reading.t_ms
+
+
+def _joined(done: _Part, part: _Part) -> _Part:
+    """Two parts of one hour; of a kind of issue the first is kept."""
+    names = MeterHour.__slots__
+    hour = MeterHour(*(np.concatenate([getattr(done[0], name), getattr(part[0], name)]) for name in names))
+    codes = {issue.code for issue in done[2]}
+    return hour, part[1], [*done[2], *(issue for issue in part[2] if issue.code not in codes)]
 
 
 class OpenHours:
-    """All meters of a site since the last settled hour; accounts them from memory, reads the database only for tails."""
+    """All meters of a site since `start_ms`, in hours that have one plant model; reads the database only for changes.
+
+    `carry` is what the first hour begins with. When that hour is settled, `is_settled_as_known` tells whether it would
+    still be settled alike.
+    """
 
     def __init__(self, conn: Conn, facts: SiteFacts, start_ms: int, carry: Carry) -> None:
+        self.facts = facts
         self.start_ms = start_ms
-        self._facts = facts
-        self._carry = carry
-        self._model = facts.model(start_ms)
+        self.carry = carry
+        self._graph = facts.model(start_ms).graph
         self._meters: dict[str, OpenMeter] = {}
         self._by_channel: dict[int, list[str]] = {}
+        self._settled: dict[str, _Part] = {}
+        self._unsure: set[str] = set()
         for meter, source in facts.sources(start_ms).items():
             for channel_id in source.multipliers:
                 self._by_channel.setdefault(channel_id, []).append(meter)
             self._reload(conn, meter, source)
 
-    def add(self, conn: Conn, marks: dict[int, tuple[int, int]]) -> None:
-        """Takes in the readings of marked channels (channel id → first and last instant that changed)."""
-        marked = {c: span for c, span in marks.items() if c in self._by_channel and span[1] > self.start_ms}
+    def add(self, conn: Conn, marks: Mapping[int, Sequence[Range]]) -> None:
+        """Takes in the readings of marked channels (channel id → spans that changed)."""
+        marked = {
+            c: (max(spans[0][0], self.start_ms + 1), spans[-1][1])
+            for c, spans in marks.items()
+            if c in self._by_channel and spans[-1][1] > self.start_ms
+        }
         if not marked:
             return
         low, high = min(s[0] for s in marked.values()), max(s[1] for s in marked.values())
-        window = ReadingWindow(conn, list(marked), max(low - 1, self.start_ms), high, 0)
+        window = ReadingWindow(conn, list(marked), low - 1, high, 0)
         for channel_id, (first_ms, last_ms) in marked.items():
             fresh = window.between(channel_id, first_ms, last_ms)
             for meter in self._by_channel[channel_id]:
@@ -121,36 +174,71 @@ class OpenHours:
                 if not known.add(list(scale(fresh, known.source.multipliers[channel_id]))):
                     self._reload(conn, meter, known.source)
 
-    def accounts(self, now_ms: int, grace_ms: int = 0) -> list[HourAccount]:
-        """Every hour from the start to the one that holds `now_ms`, as known at this moment.
+    def may_reach_before_start(self, channel_id: int, t_ms: int) -> bool:
+        """Whether a change of a channel could change hours before the start."""
+        return any(self._meters[m].may_reach_before_start(t_ms) for m in self._by_channel.get(channel_id, ()))
+
+    def accounts(self, first_ms: int, stock: Stock, now_ms: int, grace_ms: int = 0) -> list[HourAccount]:
+        """Every hour from `first_ms` to the one that holds `now_ms`, as known at this moment; `stock` is held at the first.
 
         What a meter has not told since its last reading is not missing before `grace_ms` have passed: it is on its way.
         """
-        graph, production = self._model.graph, self._facts.production(self._model)
-        hours = range(self.start_ms, max(hour_floor(now_ms), self.start_ms) + 1, HOUR_MS)
-        end_ms = hours[-1] + HOUR_MS
-        amounts = {
-            meter: known.amounts(end_ms, known.told_ms(now_ms, grace_ms)) for meter, known in self._meters.items()
+        production = self.facts.production(self.facts.model(self.start_ms))
+        since_ms = self.facts.since_ms(self.start_ms)
+        end_ms = max(hour_floor(now_ms), first_ms) + HOUR_MS
+        by_meter = {
+            meter: list(known.hours(end_ms, known.told_ms(now_ms, grace_ms))) for meter, known in self._meters.items()
         }
-        since_ms = self._facts.since_ms(self.start_ms)
-        buckets, stock, found = graph.buckets, self._carry.stock, []
-        for number, hour_ms in enumerate(hours):
-            part = slice(number * buckets, (number + 1) * buckets)
-            meters = {
-                m: MeterHour(a.amount[part], a.quality[part], a.missing_ms[part]) for m, (a, _) in amounts.items()
-            }
-            issues = [i for _, wrong in amounts.values() for i in wrong if hour_floor(i.at_ms) == hour_ms]
-            account = account_meters(graph, production, hour_ms, meters, issues, Carry({}, stock), now_ms, since_ms)
+        found: list[HourAccount] = []
+        for hour_ms in range(first_ms, end_ms, HOUR_MS):
+            parts = {meter: hours[(hour_ms - self.start_ms) // HOUR_MS] for meter, hours in by_meter.items()}
+            amounts = {meter: amount for meter, (amount, _, _) in parts.items()}
+            issues = [issue for _, _, several in parts.values() for issue in several]
+            carry = Carry({meter: state for meter, (_, state, _) in parts.items() if state is not None}, stock)
+            account = account_meters(self._graph, production, hour_ms, amounts, issues, carry, now_ms, since_ms)
             stock = account.carry.stock
             found.append(account)
         return found
+
+    def begin_at(self, hour_ms: int, carry: Carry) -> None:
+        """Forgets everything before an hour, which has just been settled and begins with `carry`."""
+        self.start_ms, self.carry = hour_ms, carry
+        for meter, known in self._meters.items():
+            known.begin_at(hour_ms, carry.meters.get(meter))
+        self.settled()
+
+    def settled(self) -> None:
+        """Remembers the first hour as it is known now: so it is in the ledger."""
+        self._settled = {meter: self._first_hour(known) for meter, known in self._meters.items()}
+        self._unsure = set(self._meters)
+
+    def is_settled_as_known(self) -> bool:
+        """Whether the first hour, when it is settled, is still what its readings say."""
+        for meter in list(self._unsure & self._settled.keys()):
+            known = self._meters[meter]
+            if not _equal(self._first_hour(known), self._settled[meter]):
+                return False
+            if known.is_certain(self.start_ms + HOUR_MS):
+                self._unsure.discard(meter)
+        return True
 
     def last_ms(self) -> dict[str, int | None]:
         """The newest reading's instant per meter that has a channel."""
         return {meter: known.last_ms for meter, known in self._meters.items()}
 
+    def _first_hour(self, known: OpenMeter) -> _Part:
+        end_ms = self.start_ms + HOUR_MS
+        return next(known.hours(end_ms, end_ms))
+
     def _reload(self, conn: Conn, meter: str, source: MeterSource) -> None:
-        known = OpenMeter(source, self.start_ms, self._model.graph.plant.bucket_s, self._carry.meters.get(meter))
+        known = OpenMeter(source, self.start_ms, self._graph.plant.bucket_s, self.carry.meters.get(meter))
         window = ReadingWindow(conn, list(source.multipliers), self.start_ms, None, 0)
         known.add(window.all_of(source))
         self._meters[meter] = known
+        self._unsure.add(meter)
+
+
+def _equal(one: _Part, other: _Part) -> bool:
+    """Amounts, qualities, missing time and the state at the end; how issues are worded does not matter."""
+    alike = all(np.array_equal(getattr(one[0], name), getattr(other[0], name)) for name in MeterHour.__slots__)
+    return alike and one[1] == other[1]

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cache
 from importlib import resources
 from io import StringIO
-from typing import Any
+from typing import Any, Literal, NewType
 
 import msgspec
 
@@ -16,7 +16,14 @@ from plantprint.facts import Issue
 from plantprint.plant.model import Source
 from plantprint.quantities import FACTOR_SCALE, UnitError, conversion, is_unit, round_half_even
 
-_MAY_BE_EMPTY = frozenset(("co2_fossil_kg", "co2_biogenic_kg", "ch4_kg", "n2o_kg", "data_year"))
+Purpose = Literal["footprint", "inventory"]
+Component = Literal[
+    "combustion", "process", "process_step", "generation", "td", "upstream", "material", "transport", "waste", "life_cycle"
+]
+
+_NUMBERS = frozenset(("co2_fossil_kg", "co2_biogenic_kg", "ch4_kg", "n2o_kg", "data_year"))
+# Columns that came later: an empty cell means the default, so older tables and stored rows still read.
+_DEFAULTED = frozenset(("purpose", "kind", "component", "ch4_origin"))
 
 
 class FactorError(ValueError):
@@ -27,7 +34,10 @@ class FactorError(ValueError):
 class Factor:
     """`value` kg CO2e per `unit`; gas masses in kg per unit where the publisher gives them, else None.
 
-    `gases` CO2 means that the value holds carbon dioxide only. `stage` says which part of the life cycle is in it.
+    `gases` CO2 means that the value holds carbon dioxide only. `stage` says which part of the life cycle is in it,
+    `component` the same in one word (scopes follow from it), `parts` how the value divides over components, if known.
+    `subject` is what is asked for (electricity.grid); `purpose` is the account it may serve, `any` is both. A `marginal`
+    factor says what one unit more or less would change and never enters an account. Own factors carry `known_at`.
     """
 
     factor_id: str
@@ -53,6 +63,15 @@ class Factor:
     source_table: str
     verification: str
     notes: str
+    category: str = ""
+    subject: str = ""
+    purpose: Literal["footprint", "inventory", "any"] = "any"
+    kind: Literal["average", "marginal"] = "average"
+    component: Component = "life_cycle"
+    parts: str = ""
+    ch4_origin: Literal["fossil", "biogenic", "unspecified"] = "unspecified"
+    supersedes: str = ""
+    known_at: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; decimals as text."""
@@ -62,6 +81,24 @@ class Factor:
     @staticmethod
     def from_json(body: Mapping[str, Any]) -> "Factor":
         return msgspec.convert(body, Factor)
+
+
+AverageFactor = NewType("AverageFactor", Factor)
+MarginalFactor = NewType("MarginalFactor", Factor)
+
+
+def average(factor: Factor) -> AverageFactor:
+    """The same factor as one that accounts may use; raises `FactorError` for a marginal one."""
+    if factor.kind != "average":
+        raise FactorError(f"{factor.factor_id} is a marginal factor: it compares decisions and never enters an account")
+    return AverageFactor(factor)
+
+
+def marginal(factor: Factor) -> MarginalFactor:
+    """The same factor as one that comparisons of decisions may use; raises `FactorError` for an average one."""
+    if factor.kind != "marginal":
+        raise FactorError(f"{factor.factor_id} is an average factor: it accounts for use and says nothing of changes")
+    return MarginalFactor(factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +117,11 @@ def parse_factors(text: str, place: str) -> list[Factor]:
 
 
 def _factor(row: dict[str, str], place: str) -> Factor:
-    body = {column: text or None if column in _MAY_BE_EMPTY else text for column, text in row.items()}
+    body = {
+        column: text or None if column in _NUMBERS else text
+        for column, text in row.items()
+        if text or column not in _DEFAULTED
+    }
     try:
         factor = msgspec.convert(body, Factor, strict=False)
     except msgspec.ValidationError as error:
@@ -107,8 +148,13 @@ def builtin_factors() -> tuple[Factor, ...]:
     return tuple(parse_factors(table.read_text(encoding="utf-8"), "plantprint/data/factors.csv"))
 
 
-def choose_factor(source: Source, library: Mapping[str, Factor]) -> FactorChoice | Issue:
-    """The factor that the plant model names for `source`, per unit of the source; an issue where there is none."""
+def choose_factor(
+    source: Source, library: Mapping[str, Factor], purpose: Purpose | None = None
+) -> FactorChoice | Issue:
+    """The factor that the plant model names for `source`, per unit of the source; an issue where there is none.
+
+    With a `purpose` a factor of the other one is an issue too, never a silent mix.
+    """
     place = source.id
     factor = library.get(source.factor)
     if factor is None:
@@ -118,6 +164,9 @@ def choose_factor(source: Source, library: Mapping[str, Factor]) -> FactorChoice
             f"the factor {source.factor!r} is not in the library, so the emission of {source.id} is unknown",
             "add it with `plantprint factors add`, or name another one in plant.yaml (`plantprint factors list`)",
         )
+    misuse = misused(factor, place, purpose)
+    if misuse is not None:
+        return misuse
     try:
         ratio = conversion(source.unit, factor.unit)
     except UnitError:
@@ -130,6 +179,18 @@ def choose_factor(source: Source, library: Mapping[str, Factor]) -> FactorChoice
     exact = Fraction(factor.value) * ratio * FACTOR_SCALE
     per_unit = round_half_even(exact.numerator, exact.denominator)
     return FactorChoice(source.id, factor, per_unit, _reason(source, factor))
+
+
+def misused(factor: Factor, place: str, purpose: Purpose | None) -> Issue | None:
+    """Why `factor` must not be used for `purpose` at `place`; None where it may be."""
+    if factor.kind != "average":
+        message = f"{factor.factor_id} is a marginal factor, which never enters an account"
+        return Issue("factor-marginal", place, message, "name an average factor in plant.yaml")
+    if purpose is not None and factor.purpose not in (purpose, "any"):
+        message = f"{factor.factor_id} serves the {factor.purpose}, not the {purpose}; the two are never mixed"
+        remedy = f"name a factor for the {purpose}: `plantprint factors list --purpose {purpose}`"
+        return Issue("factor-purpose", place, message, remedy)
+    return None
 
 
 def _reason(source: Source, factor: Factor) -> str:

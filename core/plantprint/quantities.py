@@ -18,7 +18,14 @@ class UnitError(ValueError):
     """Two units cannot be converted into each other."""
 
 
-# unit -> (dimension, exact size in the dimension's base unit). Nm3 is at 0 °C and 101.325 kPa.
+# Exact by definition: international foot and mile, avoirdupois pound, British thermal unit (International Table).
+_FOOT_M = Fraction("0.3048")
+_MILE_M = 5280 * _FOOT_M
+_POUND_KG = Fraction("0.45359237")
+_BTU_IT_J = Fraction("1055.05585262")
+
+# unit -> (dimension, exact size in the dimension's base unit). Nm3 is at 0 °C and 101.325 kPa, scf at 60 °F and the same
+# pressure: an ideal gas shrinks by 491.67 / 519.67 (degrees Rankine) between the two.
 _UNITS: dict[str, tuple[str, Fraction]] = {
     "Wh": ("energy", Fraction(1, 1000)),
     "kWh": ("energy", Fraction(1)),
@@ -40,6 +47,17 @@ _UNITS: dict[str, tuple[str, Fraction]] = {
     "Nm3": ("gas volume", Fraction(1)),
     "Nm3/h": ("gas volume rate", Fraction(1)),
     "piece": ("count", Fraction(1)),
+    "m": ("length", Fraction(1)),
+    "km": ("length", Fraction(1000)),
+    "m2": ("area", Fraction(1)),
+    "t.km": ("freight", Fraction(1)),
+    "mmBtu": ("energy", _BTU_IT_J * 10**6 / 3_600_000),
+    "therm": ("energy", _BTU_IT_J * 10**5 / 3_600_000),
+    "lb": ("mass", _POUND_KG),
+    "short_ton": ("mass", 2000 * _POUND_KG),
+    "mile": ("length", _MILE_M),
+    "short_ton_mile": ("freight", 2 * _POUND_KG * _MILE_M / 1000),
+    "scf": ("gas volume", _FOOT_M**3 * Fraction(49167, 51967)),
 }
 # A gauge counts per hour: kW held for one hour is one kWh.
 _INTEGRAL_OF: dict[str, str] = {

@@ -88,7 +88,7 @@ class Uncertainty:
 
 
 def emissions_by_factor(net: Mapping[PostingKey, int], per_unit: Mapping[str, tuple[str, float]]) -> dict[str, float]:
-    """kg CO2e of a net posting set by factor; `per_unit` is per source its factor's name and kg per unit.
+    """Emissions in kg CO2e of a net posting set by factor; `per_unit` is per source its factor's name and kg per unit.
 
     A source without a factor is left out: its emission is unknown, which the footprint says.
     """
@@ -213,7 +213,7 @@ def draw_factor(generator: np.random.Generator, draws: int, relative: float) -> 
 
 
 def _matched(mean: float, deviation: float) -> tuple[float, float]:
-    """mu and sigma of the lognormal with these moments; mean > 0."""
+    """The mu and sigma of the lognormal with these moments; mean > 0."""
     sigma_squared = log(1 + (deviation / mean) ** 2)
     return log(mean) - sigma_squared / 2, sqrt(sigma_squared)
 

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,10 +127,10 @@ class Agent:
             report = group.create_task(self._report(), name="status")
             readers = [group.create_task(r.run(), name=r.counts.name) for r in self._readers]
             log.info("agent_started", agent=self._config.agent, site=self._config.site, sources=len(readers))
-            await self._until_done_or_stopped(readers)
-            for task in readers:
-                task.cancel()
-            await asyncio.wait(readers)
+            try:
+                await self._until_done_or_stopped(readers)
+            finally:
+                await end_tasks(readers)
             await self._chunker.flush()
             await self._drain()
             self._uplink.stop()
@@ -156,11 +157,10 @@ class Agent:
         """Give the collector a last chance to acknowledge; what remains waits in the outbox."""
         deadline = asyncio.get_running_loop().time() + self._config.drain_s
         while self._uplink.counts.connected and (left_s := deadline - asyncio.get_running_loop().time()) > 0:
-            try:
-                await asyncio.wait_for(self._committer.room(backlog_chunks_max=0), min(left_s, 0.25))
-            except TimeoutError:
-                continue
-            return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left_s, 0.25)):
+                    await self._committer.room(backlog_chunks_max=0)
+                    return
 
     async def _report(self) -> None:
         while True:
@@ -172,6 +172,19 @@ class Agent:
             write_status(self._config, self.snapshot(), running=running)
         except OSError as error:
             log.warning("status_not_written", reason=str(error), remedy="free the disk; the agent goes on without")
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once may not be enough: up to Python 3.11 `asyncio.wait_for`, which libraries use, swallows a cancellation that comes
+    in the same moment as its result.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running); break
 
 
 def run_file(path: Path, clock: SiteClock | None = None) -> int:

@@ -8,6 +8,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,8 @@ class Link:
         except (OSError, ValueError) as error:
             raise LinkError(f"{self._endpoint}: {error}") from error
         try:
-            refusal = await asyncio.wait_for(connected, self._endpoint.connect_timeout_s)
+            async with asyncio.timeout(self._endpoint.connect_timeout_s):
+                refusal = await connected
         except TimeoutError:
             await self.close()
             raise LinkError(f"{self._endpoint}: no answer to MQTT 5; is this the broker's MQTT 5 port?") from None
@@ -101,7 +103,8 @@ class Link:
             raise LinkError(f"{self._endpoint}: connection lost")
         granted = self._answers[mid] = self._loop.create_future()
         try:
-            refusal = await asyncio.wait_for(granted, self._endpoint.connect_timeout_s)
+            async with asyncio.timeout(self._endpoint.connect_timeout_s):
+                refusal = await granted
         except TimeoutError:
             raise LinkError(f"{self._endpoint}: no answer to the subscription of {topic}") from None
         if refusal:
@@ -124,7 +127,8 @@ class Link:
         done, _ = await asyncio.wait([stopped], timeout=CLOSE_S_MAX)
         sock: Any = self._client.socket()
         if not done and sock is not None:
-            sock.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         await stopped
 
     # --- paho's thread ------------------------------------------------------------------------------------------------

@@ -80,6 +80,9 @@ def running(site: str, meters: Meters, meters_url: str, wrong: str) -> Iterator[
             rig.start()
             meters.start()
             yield rig
+        except BaseException:
+            rig.show_logs()
+            raise
         finally:
             rig.kill_all()
 

@@ -1,0 +1,386 @@
+"""What a lot carries of the lots and materials that went into it: inventories handed on by quantity, exactly.
+
+    inventory(b) = own(b) + Σ share(k→b) x inventory(k) + Σ quantity(m→b) x material m
+    share = quantity / (good + rework output)
+
+Nothing here is ever posted. Factors multiply each lot's own postings first; then the vector of emission lines moves. A
+lot's uses are cut cumulatively in order of time and event id (rule R1) and the rest stays stock, so that what goes on
+and what stays add up to the lot's inventory, to the last digit, also around rework loops (`loops`).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from plantprint.coproducts import ISO_14067, CoProduct, CoProductAllocation, RuleSet, allocate_coproducts
+from plantprint.data_quality import Contribution
+from plantprint.facts import Issue
+from plantprint.loops import strong_groups, through_loop
+from plantprint.lots import EMPTY, Facts, LineKey, Lot, Output, Pcf, Vector, add
+from plantprint.quantities import decimal_text, divide
+
+STOCK = ""
+DEFAULT_TOLERANCE = Fraction(1, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What a lot hands to `taker` (`STOCK`: what it keeps): a share of its inventory, and the lines themselves."""
+
+    giver: str
+    taker: str
+    event_id: str
+    at_ms: int
+    quantity_micro: int
+    share: Fraction
+    lines: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class LotInventory:
+    """A lot's lines in kg x EMISSION_SCALE: what it made itself or bought (`own`), all it carries, what it still holds.
+
+    `output_micro` is its good and rework output; `stock_micro` what of it nobody has used. `coproducts` says how the
+    inventory was divided where there is more than one product.
+    """
+
+    lot: str
+    own: Vector
+    inventory: Vector
+    stock: Vector
+    output_micro: int
+    stock_micro: int
+    coproducts: CoProductAllocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Genealogy:
+    """Lots by id, everything handed on, and per lot the issues (its own or inherited) that make it incomplete.
+
+    `supplier_shares` is the primary share that the supplier of a line's (source, factor) states.
+    """
+
+    lots: dict[str, LotInventory]
+    handed: tuple[Handed, ...]
+    supplier_shares: dict[tuple[str, str], Fraction]
+    incomplete: dict[str, tuple[Issue, ...]]
+    issues: tuple[Issue, ...]
+
+    def per_unit(self, lot: str) -> dict[LineKey, Fraction] | None:
+        """Kg per unit of good and rework output; None for a lot without output. Its co-products' part is not in it."""
+        one = self.lots[lot]
+        if not one.output_micro:
+            return None
+        main = Fraction(1) if one.coproducts is None else one.coproducts.share(lot)
+        return {key: main * Fraction(value, 10**12 * one.output_micro) for key, value in one.inventory.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A piece of a lot's outgoing inventory before the lines are known; `main` pieces divide by quantity."""
+
+    taker: str
+    event_id: str
+    at_ms: int
+    quantity_micro: int
+    share: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a lot's inventory leaves: by co-product weight first (the main product last), the main part by quantity."""
+
+    output_micro: int
+    coproducts: CoProductAllocation | None
+    parts: tuple[_Part, ...]
+    outer: tuple[int, ...]
+    inner: tuple[int, ...]
+
+    def divide(self, amount: int) -> list[int]:
+        *sold, main = divide(amount, self.outer)
+        return [*sold, *divide(main, self.inner)]
+
+
+def trace_lots(
+    facts: Facts, own: Mapping[str, Vector], rules: RuleSet = ISO_14067, tolerance: Fraction = DEFAULT_TOLERANCE
+) -> Genealogy:
+    """The inventory of every lot that the facts or `own` (lines of each lot's own postings) name.
+
+    A function of the set of facts: their order and number of copies make no difference. Raises `AssertionError` when
+    lines do not add up exactly, which is a bug whatever the facts say.
+    """
+    issues: list[Issue] = []
+    lots = _all_lots(facts, own, issues)
+    plans = {lot: _plan(lots[lot], facts, rules, tolerance, issues) for lot in lots}
+    bought = {lot: _bought(lots[lot], facts, issues) for lot in lots}
+    takers = {lot: [part.taker for part in plan.parts if part.taker and part.share] for lot, plan in plans.items()}
+    groups = strong_groups(takers)
+    inflow: dict[str, dict[LineKey, int]] = {}
+    for lot in lots:
+        inflow[lot] = dict(own.get(lot, EMPTY))
+        add(inflow[lot], bought[lot])
+    entered = {lot: {key: value for key, value in sorted(lines.items()) if value} for lot, lines in inflow.items()}
+    handed: dict[str, list[Vector]] = {}
+    for group in groups:
+        handed.update(_hand_on(group, inflow, plans, takers, issues))
+        for lot in group:
+            for part, lines in zip(plans[lot].parts, handed[lot], strict=True):
+                if part.taker and part.taker not in group:
+                    add(inflow[part.taker], lines)
+    return _result(facts, plans, entered, handed, groups, takers, issues)
+
+
+def contributions(
+    lines: Vector,
+    supplier_shares: Mapping[tuple[str, str], Fraction],
+    primary_factors: Iterable[str] = (),
+    gwp: Mapping[str, Fraction] | None = None,
+) -> list[Contribution]:
+    """Lines as parts of a primary data share. Own activity is metered, so it is as primary as its factor is.
+
+    `gwp` turns a line's gas into CO2e (default: lines are CO2e already); raises `KeyError` for a gas it does not know.
+    """
+    weights = {"co2e": Fraction(1)} if gwp is None else gwp
+    primary = frozenset(primary_factors)
+    return [
+        Contribution(
+            value * weights[key.gas], True, key.factor in primary, supplier_shares.get((key.source, key.factor))
+        )
+        for key, value in sorted(lines.items())
+    ]
+
+
+def _all_lots(facts: Facts, own: Mapping[str, Vector], issues: list[Issue]) -> dict[str, Lot]:
+    """Declared lots, and made ones that only appear in events or postings."""
+    lots: dict[str, Lot] = {}
+    for declared in sorted(set(facts.lots), key=lambda one: (one.lot, one.at_ms, repr(one))):
+        if declared.lot in lots:
+            message = f"lot {declared.lot!r} is declared twice, differently; the last in order of time counts"
+            issues.append(Issue("lot-twice", declared.lot, message, "give every lot an id of its own", declared.at_ms))
+        lots[declared.lot] = declared
+    named = {*own, *(use.batch for use in facts.uses), *(use.consumed for use in facts.uses if use.of == "lot")}
+    named |= {one.lot for one in facts.outputs} | {one.as_lot for one in facts.outputs if one.as_lot}
+    for lot in sorted(named - lots.keys()):
+        lots[lot] = Lot(lot)
+    return dict(sorted(lots.items()))
+
+
+def _bought(lot: Lot, facts: Facts, issues: list[Issue]) -> dict[LineKey, int]:
+    """What enters with the lot itself (opening stock, a customer's return) and with the materials used for it."""
+    lines: dict[LineKey, int] = {}
+    if lot.kind != "made":
+        if lot.pcf is None or lot.quantity_micro is None:
+            message = f"{lot.kind} lot {lot.lot!r} has no footprint or no quantity, so what it carries is unknown"
+            remedy = "give it its quantity and a footprint per unit; zero if the rules say so"
+            issues.append(Issue("lot-without-pcf", lot.lot, message, remedy, lot.at_ms))
+        else:
+            add(lines, lot.pcf.lines(lot.lot, "", lot.quantity_micro))
+    for use in facts.uses_by(lot.lot):
+        if use.of != "material":
+            continue
+        material = facts.material(use.consumed)
+        if material is None or material.pcf is None:
+            message = f"batch {lot.lot!r} used {use.consumed!r}, which has no footprint, so its emission is unknown"
+            remedy = "give the material a supplier's footprint or a background factor"
+            issues.append(Issue("material-without-pcf", lot.lot, message, remedy, use.at_ms))
+        elif use.quantity_micro:
+            add(lines, material.pcf.lines(use.consumed, use.step, use.quantity_micro))
+    return lines
+
+
+def _plan(lot: Lot, facts: Facts, rules: RuleSet, tolerance: Fraction, issues: list[Issue]) -> _Plan:
+    outputs = facts.outputs_of(lot.lot)
+    uses = [use for use in facts.uses_of(lot.lot) if use.quantity_micro]
+    used = sum(use.quantity_micro for use in uses)
+    output = _output(lot, outputs, used, issues)
+    if used > output * (1 + tolerance):
+        message = (
+            f"{decimal_text(used)} of lot {lot.lot!r} were used but only {decimal_text(output)} made; "
+            "the uses share all that it carries"
+        )
+        issues.append(Issue("used-more-than-made", lot.lot, message, "correct its output or its uses", uses[-1].at_ms))
+    sold, allocation = _sold(lot.lot, outputs, output, rules, issues)
+    outer, main = [1], Fraction(1)
+    if allocation is not None:
+        outer = [*(allocation.weights[taker] for taker in sold), allocation.weights.get(lot.lot, 0)]
+        main = allocation.share(lot.lot)
+    rest = max(output - used, 0)
+    inner = [*(use.quantity_micro for use in uses), rest if used or rest else 1]
+    parts = [
+        _Part(taker, event_id, at_ms, quantity, allocation.share(taker) if allocation else Fraction(0))
+        for taker, (event_id, at_ms, quantity) in sold.items()
+    ]
+    parts += [
+        _Part(use.batch, use.event_id, use.at_ms, use.quantity_micro, main * Fraction(use.quantity_micro, sum(inner)))
+        for use in uses
+    ]
+    parts.append(_Part(STOCK, "", lot.at_ms, rest, main * Fraction(inner[-1], sum(inner))))
+    return _Plan(output, allocation, tuple(parts), tuple(outer), tuple(inner))
+
+
+def _output(lot: Lot, outputs: Sequence[Output], used: int, issues: list[Issue]) -> int:
+    """Good and rework output; where none was reported what was ordered or declared, else what was used."""
+    made = sum(one.quantity_micro for one in outputs if one.kind in ("good", "rework"))
+    if lot.kind != "made" and lot.quantity_micro is not None:
+        return made + lot.quantity_micro
+    if made:
+        return made
+    if outputs:
+        message = f"lot {lot.lot!r} has no good output; what its scrap does not carry stays on the lot"
+        issues.append(Issue("no-good-output", lot.lot, message, "report its good output if there was any", lot.at_ms))
+        return 0
+    if lot.quantity_micro:
+        message = f"no output of lot {lot.lot!r} was reported; the ordered quantity stands in for it"
+        issues.append(Issue("output-assumed", lot.lot, message, "report its good output", lot.at_ms))
+        return lot.quantity_micro
+    if used:
+        message = f"no output of lot {lot.lot!r} was reported; what was used is taken for all of it"
+        issues.append(Issue("output-unknown", lot.lot, message, "report its good output", lot.at_ms))
+    return used
+
+
+def _sold(
+    lot: str, outputs: Sequence[Output], output: int, rules: RuleSet, issues: list[Issue]
+) -> tuple[dict[str, tuple[str, int, int]], CoProductAllocation | None]:
+    """Co-products by the lot that they become: (event id, time, quantity), in order of time; and who carries what."""
+    sold: dict[str, list[Output]] = defaultdict(list)
+    for one in outputs:
+        if one.is_sold:
+            sold[one.as_lot].append(one)
+    if not sold:
+        return {}, None
+    products = [_coproduct(taker, made) for taker, made in sold.items()]
+    if output:
+        products.insert(0, _coproduct(lot, [one for one in outputs if one.kind == "good"], output))
+    allocation = allocate_coproducts(products, rules, outputs[0].at_ms)
+    issues.extend(allocation.issues)
+    return {
+        taker: (made[0].event_id, made[0].at_ms, sum(one.quantity_micro for one in made))
+        for taker, made in sold.items()
+    }, allocation
+
+
+def _coproduct(name: str, made: Sequence[Output], quantity_micro: int | None = None) -> CoProduct:
+    """Several outputs of one thing as one of their mean price; what one of them does not say is unknown."""
+    quantity = sum(one.quantity_micro for one in made) if quantity_micro is None else quantity_micro
+    values = [None if one.unit_price is None else Fraction(one.unit_price) * one.quantity_micro for one in made]
+    physical = _mean(made, [None if one.physical is None else Fraction(one.physical) for one in made])
+    displaced = {one.displaced_kg_co2e for one in made}
+    return CoProduct(
+        name,
+        quantity,
+        made[0].unit if made else "",
+        _mean(made, values),
+        ", ".join(sorted({one.priced_on for one in made if one.priced_on})),
+        None if physical is None else physical * quantity,
+        displaced_kg_co2e=displaced.pop() if len(displaced) == 1 else None,
+    )
+
+
+def _mean(made: Sequence[Output], totals: Sequence[Fraction | None]) -> Fraction | None:
+    """Σ totals / Σ quantities; None where one total is unknown or there is no quantity."""
+    quantity = sum(one.quantity_micro for one in made)
+    known = [total for total in totals if total is not None]
+    return sum(known, Fraction(0)) / quantity if quantity and len(known) == len(made) else None
+
+
+def _hand_on(
+    group: Sequence[str],
+    inflow: Mapping[str, Vector],
+    plans: Mapping[str, _Plan],
+    takers: Mapping[str, Sequence[str]],
+    issues: list[Issue],
+) -> dict[str, list[Vector]]:
+    """The lines of every part of the lots in `group`, of which all inflows from outside are known."""
+    first = group[0]
+    if len(group) == 1 and first not in takers[first]:
+        return {first: _divide_lines(inflow[first], plans[first])}
+    parts = {lot: [(part.taker, part.share) for part in plans[lot].parts] for lot in group}
+    through = through_loop(group, inflow, parts)
+    if through is not None:
+        return through
+    message = f"all that {', '.join(group)} made went back into them, so what they carry cannot leave"
+    remedy = "report the good output that was not worked again"
+    issues.extend(Issue("loop-closed", lot, message, remedy) for lot in group)
+    kept: dict[str, list[Vector]] = {}
+    for lot in group:
+        kept[lot] = [dict[LineKey, int]() for _ in plans[lot].parts]
+        kept[lot][-1] = {key: value for key, value in inflow[lot].items() if value}
+    return kept
+
+
+def _divide_lines(lines: Vector, plan: _Plan) -> list[Vector]:
+    pieces: list[dict[LineKey, int]] = [{} for _ in plan.parts]
+    for key in sorted(lines):
+        for piece, share in zip(pieces, plan.divide(lines[key]), strict=True):
+            if share:
+                piece[key] = share
+    return [*pieces]
+
+
+def _result(
+    facts: Facts,
+    plans: Mapping[str, _Plan],
+    entered: Mapping[str, Vector],
+    handed: Mapping[str, Sequence[Vector]],
+    groups: Sequence[Sequence[str]],
+    takers: Mapping[str, Sequence[str]],
+    issues: list[Issue],
+) -> Genealogy:
+    incoming: dict[str, dict[LineKey, int]] = {lot: dict(lines) for lot, lines in entered.items()}
+    lots: dict[str, LotInventory] = {}
+    moves: list[Handed] = []
+    for lot, plan in plans.items():
+        inventory: dict[LineKey, int] = {}
+        for part, lines in zip(plan.parts, handed[lot], strict=True):
+            add(inventory, lines)
+            if part.taker:
+                add(incoming[part.taker], lines)
+            if lines or part.quantity_micro:
+                moves.append(Handed(lot, part.taker, part.event_id, part.at_ms, part.quantity_micro, part.share, lines))
+        lots[lot] = LotInventory(
+            lot,
+            entered[lot],
+            _sorted(inventory),
+            handed[lot][-1],
+            plan.output_micro,
+            plan.parts[-1].quantity_micro,
+            plan.coproducts,
+        )
+    for lot, one in lots.items():
+        assert one.inventory == _sorted(incoming[lot]), f"{lot}: what came in and what it carries differ"
+    found = tuple(sorted({*issues, *facts.issues}))
+    shares = {(source, pcf.reference): pcf.primary_share for source, pcf in _footprints(facts)}
+    return Genealogy(lots, tuple(moves), shares, _incomplete(found, groups, takers), found)
+
+
+def _sorted(lines: Vector) -> dict[LineKey, int]:
+    return {key: value for key, value in sorted(lines.items()) if value}
+
+
+def _footprints(facts: Facts) -> Iterable[tuple[str, Pcf]]:
+    for material in facts.materials:
+        if material.pcf is not None:
+            yield material.material, material.pcf
+    for lot in facts.lots:
+        if lot.pcf is not None:
+            yield lot.lot, lot.pcf
+
+
+def _incomplete(
+    issues: Sequence[Issue], groups: Sequence[Sequence[str]], takers: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[Issue, ...]]:
+    """Issues go downstream with what the lot hands on; lots of a loop share them."""
+    reasons: dict[str, set[Issue]] = defaultdict(set)
+    for issue in issues:
+        reasons[issue.place].add(issue)
+    for group in groups:
+        shared: set[Issue] = set().union(*(reasons[lot] for lot in group if lot in reasons))
+        if not shared:
+            continue
+        for lot in group:
+            reasons[lot] |= shared
+            for taker in takers[lot]:
+                reasons[taker] |= shared
+    return {lot: tuple(sorted(reasons[lot])) for group in groups for lot in group if reasons.get(lot)}
