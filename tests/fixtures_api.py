@@ -229,8 +229,9 @@ def insert_net(conn: psycopg.Connection[Any], net: Net, site: str = SITE) -> Non
     for key, amount in net.items():
         conn.execute(
             "insert into posting (site, hour_at, account_kind, account_id, work_unit, step, source, entered_at,"
-            " quality, amount, cause, known_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'settled', now())",
-            (site, from_ms(key.hour_ms), *key[1:6], from_ms(key.entered_ms), key.quality, amount),
+            " quality, portion, amount, cause, known_at)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'settled', now())",
+            (site, from_ms(key.hour_ms), *key[1:6], from_ms(key.entered_ms), key.quality, key.portion, amount),
         )
 
 

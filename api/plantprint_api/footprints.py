@@ -46,7 +46,15 @@ async def settled(ctx: Context, site: str, plant: Plant | None, batches: Sequenc
 def posting_key(row: Row, kind: str, account: str) -> PostingKey:
     hour_ms = to_ms(row["hour_at"] if "hour_at" in row else row["at"])
     return PostingKey(
-        hour_ms, kind, account, row["work_unit"], row["step"], row["source"], to_ms(row["entered_at"]), row["quality"]
+        hour_ms,
+        kind,
+        account,
+        row["work_unit"],
+        row["step"],
+        row["source"],
+        to_ms(row["entered_at"]),
+        row["quality"],
+        row["portion"],
     )
 
 

@@ -49,10 +49,11 @@ from batch b left join live l on l.site = b.site and l.kind = 'batch' and l.id =
 where b.batch = %(batch)s and (%(site)s::text is null or b.site = %(site)s) order by b.site limit 2;
 
 -- name: batch_net
-select account_id as batch, hour_at, work_unit, step, source, entered_at, quality, sum(amount)::bigint as amount
+select account_id as batch, hour_at, work_unit, step, source, entered_at, quality, portion,
+       sum(amount)::bigint as amount
 from posting
 where site = %(site)s and account_kind = 'batch' and account_id = any(%(batches)s)
-group by account_id, hour_at, work_unit, step, source, entered_at, quality having sum(amount) <> 0;
+group by account_id, hour_at, work_unit, step, source, entered_at, quality, portion having sum(amount) <> 0;
 
 -- name: factors
 select distinct on (factor_id) factor_id, version, body from factor

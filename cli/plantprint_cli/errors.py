@@ -12,10 +12,11 @@ class CommandError(RuntimeError):
 def user_errors() -> tuple[type[BaseException], ...]:
     """Error classes of the installed parts whose message is complete text for a user."""
     from plantprint.factors import FactorError
+    from plantprint.neutral import FactsError
     from plantprint.plant.check import PlantError
     from plantprint_cli.embedded import EmbeddedError
 
-    found: list[type[BaseException]] = [CommandError, EmbeddedError, PlantError, FactorError]
+    found: list[type[BaseException]] = [CommandError, EmbeddedError, PlantError, FactorError, FactsError]
     if find_spec("psycopg"):
         import psycopg
 

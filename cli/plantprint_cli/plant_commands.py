@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     factors.command(name="list")(factors_list)
     factors.command(name="explain")(factors_explain)
     app.add_typer(factors, name="factors")
+    app.command(name="account")(account)
 
 
 def model_check(plant: Path = typer.Argument(..., exists=True, dir_okay=False, help="plant.yaml")) -> None:
@@ -86,3 +87,26 @@ def factors_explain(factor_id: str = typer.Argument(..., help="A factor's id."))
     for name, value in found.to_json().items():
         if value not in (None, ""):
             typer.echo(f"{name:16} {value}")
+
+
+def account(
+    facts: Path = typer.Argument(
+        ..., exists=True, dir_okay=False, help="Facts as JSON; docs/neutral.md describes them."
+    ),
+    known_at: str = typer.Option(None, "--known-at", help="Count only facts known by then, RFC 3339."),
+    as_json: bool = typer.Option(False, "--json", help="Print every account to the last digit as JSON."),
+) -> None:
+    """Account a hand-made or exported plant without database: the way for a certifier to check every figure."""
+    from plantprint import neutral
+
+    found = neutral.account_facts(neutral.parse_facts(facts.read_bytes()), known_at)
+    result = neutral.accounts_json(found)
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+        return
+    for source, total in result["accounted"].items():
+        typer.echo(f"{source:20} {total['amount']} {total['unit']}")
+    for name, batch in result["batches"].items():
+        typer.echo(f"batch {name:20} {batch['kg_co2e']} kg CO2e{'  (incomplete)' if batch['incomplete'] else ''}")
+    for issue in result["issues"]:
+        typer.echo(f"issue {issue['code']} {issue['place']}: {issue['message']}")

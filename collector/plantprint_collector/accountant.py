@@ -27,6 +27,7 @@ class Accountant:
         self._settings = settings
         self._publish = publish
         self._sites: dict[str, SiteAccountant] = {}
+        self._paused_until_s: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="accountant", daemon=True)
         self.failures = 0
@@ -53,10 +54,6 @@ class Accountant:
             except psycopg.Error as error:
                 self.failures += 1
                 log.warning("accountant lost the database; it starts again from it", error=str(error).strip())
-            except Exception:
-                # A bug must not stop the intake beside it; the marks of the failed pass are still there.
-                self.failures += 1
-                log.exception("accounting pass failed; report this with the lines above, it is tried again")
             self._sites.clear()
             self._stop.wait(self._settings.accountant_retry_s)
 
@@ -67,9 +64,24 @@ class Accountant:
                 self._take_sites(conn)
                 next_look_s = time.monotonic() + self._settings.accountant_retry_s
             began = time.monotonic()
-            more = [accountant.run_pass(conn, time.time_ns() // 1_000_000) for accountant in self._sites.values()]
+            more = [self._run_site(conn, site) for site in self._sites]
             if not any(more):
                 self._stop.wait(max(0.01, self._settings.live_ms / 1000 - (time.monotonic() - began)))
+
+    def _run_site(self, conn: Conn, site: str) -> bool:
+        """A pass of one site; what fails in it stops neither the other sites nor the intake, and leaves its marks."""
+        if time.monotonic() < self._paused_until_s.get(site, 0.0):
+            return False
+        try:
+            return self._sites[site].run_pass(conn, time.time_ns() // 1_000_000)
+        except psycopg.Error:
+            raise
+        except Exception:
+            self.failures += 1
+            log.exception("accounting of a site failed; report this with the lines above, it is tried again", site=site)
+            self._sites[site] = SiteAccountant(site, self._settings, self._publish)
+            self._paused_until_s[site] = time.monotonic() + self._settings.accountant_retry_s
+            return False
 
     def _take_sites(self, conn: Conn) -> None:
         for (site,) in conn.execute("select distinct site from plant_model order by site").fetchall():

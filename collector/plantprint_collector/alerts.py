@@ -1,8 +1,8 @@
 """Budget alerts: the pure state machine over rows of `alert`, and each transition told once over MQTT."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from psycopg import Connection
 
@@ -54,6 +54,12 @@ class BudgetBook:
         since_ms = state.firing_ms or state.pending_ms
         return {"limit": str(limit), "state": shown, "since": None if since_ms is None else format_instant(since_ms)}
 
+    def close_others(self, conn: Conn, centers: Collection[str], now_ms: int) -> None:
+        """Ends what is under way on lines that have no budget any more."""
+        for center in [c for c, state in self._states.items() if state.level != "clear" and c not in centers]:
+            self._resolve(conn, center, now_ms)
+            del self._states[center]
+
     def _resolve(self, conn: Conn, center: str, now_ms: int) -> None:
         """An alert that only pended leaves no trace: nobody was told."""
         conn.execute(
@@ -66,19 +72,24 @@ class BudgetBook:
 
 
 def tell(conn: Conn, site: str, publish: Publish) -> int:
-    """Publishes transitions nobody was told of yet; one that the broker does not take now is tried again next time."""
+    """Publishes transitions nobody was told of yet, each in its turn; one that the broker does not take now waits."""
     told = 0
-    for alert_id, center, state, rate, limit, at in conn.execute(
-        "select alert_id, work_center, state, rate_kg_co2e_per_hour, limit_kg_co2e_per_hour, coalesce(resolved_at, firing_at) "
+    for alert_id, center, state, notified, rate, limit, firing_at, resolved_at in conn.execute(
+        "select alert_id, work_center, state, notified, rate_kg_co2e_per_hour, limit_kg_co2e_per_hour, firing_at, resolved_at "
         "from alert where site = %s and state <> 'pending' and notified <> state order by pending_at",
         (site,),
     ).fetchall():
-        message = messages.Alert(
-            alert_id=str(alert_id), site=site, work_center=center, state=state, rate_kg_co2e_per_hour=str(rate),
-            limit_kg_co2e_per_hour=str(limit), at=format_instant(to_ms(at)),
-        )  # fmt: skip
-        if publish(topics.alert(site, center), messages.encode(message)):
-            conn.execute("update alert set notified = %s where alert_id = %s", (state, alert_id))
+        untold: list[Literal["firing", "resolved"]]
+        untold = ["firing", "resolved"] if state == "resolved" and not notified else [state]
+        for transition in untold:
+            message = messages.Alert(
+                alert_id=str(alert_id), site=site, work_center=center, state=transition, rate_kg_co2e_per_hour=str(rate),
+                limit_kg_co2e_per_hour=str(limit),
+                at=format_instant(to_ms(firing_at if transition == "firing" else resolved_at)),
+            )  # fmt: skip
+            if not publish(topics.alert(site, center), messages.encode(message)):
+                return told
+            conn.execute("update alert set notified = %s where alert_id = %s", (transition, alert_id))
             told += 1
     return told
 

@@ -9,7 +9,7 @@ from plantprint.account import HourAccount
 from plantprint.factors import Factor
 from plantprint.ledger import Net
 from plantprint.plant.graph import PlantGraph
-from plantprint.production import Job, Production
+from plantprint.production import Batch, Job, Production
 from plantprint.quantities import decimal_text
 from plantprint.times import format_instant, from_ms
 from plantprint_collector import live
@@ -26,6 +26,10 @@ class BatchBook:
         self.site = site
         self._settled: dict[str, tuple[Net, bool]] = {}
         self._written: dict[str, tuple[Any, ...]] = {}
+        self._production: Production | None = None
+        self._jobs: dict[str, list[Job]] = {}
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._changing: set[str] = set()
 
     def forget_settled(self) -> None:
         self._settled.clear()
@@ -42,12 +46,13 @@ class BatchBook:
         now_ms: int,
     ) -> list[LiveRow]:
         """Writes changed rows of `batch`; returns the live rows of batches that run or have amounts in open hours."""
-        rows = batch_rows(production, now_ms)
-        self._store(conn, rows)
+        self._look(production, now_ms)
+        self._store(conn, {name: self._rows[name] for name in self._changing})
+        self._changing = {name for name in self._changing if not _is_over(self._rows[name], self._jobs.get(name, []))}
         found: list[LiveRow] = []
-        for name, row in rows.items():
-            if row["status"] != "running" and name not in nets:
-                continue
+        running = {name for name in self._changing if self._rows[name]["status"] == "running"}
+        for name in sorted(running | (nets.keys() & self._rows.keys())):
+            row = self._rows[name]
             settled, was_missing = self._settled_net(conn, name, accounts[0].hour_ms)
             missing = was_missing or any(a.missing_ms.get(name) for a in accounts)
             age_s = ages.newest(live.meters_behind(graph, row["work_units"]))
@@ -56,6 +61,18 @@ class BatchBook:
                 ("batch", name, live.batch_body(graph, net, library, {**row, "incomplete": missing}, now_ms, age_s))
             )
         return found
+
+    def _look(self, production: Production, now_ms: int) -> None:
+        """Brings the rows up to date; those of batches that are over only when events have changed."""
+        if production is not self._production:
+            self._production, self._changing = production, set(production.batches)
+            self._jobs = {}
+            for job in production.jobs:
+                self._jobs.setdefault(job.batch, []).append(job)
+            self._shipped = {s.batch: s.at_ms for s in reversed(production.shipments)}
+            self._rows = {}
+        for name in self._changing:
+            self._rows[name] = _row(production.batches[name], self._jobs.get(name, []), self._shipped.get(name), now_ms)
 
     def _settled_net(self, conn: Conn, batch: str, open_from_ms: int) -> tuple[Net, bool]:
         """Postings of settled hours only: what a shipment posted of open hours is in their accounts already."""
@@ -93,29 +110,30 @@ def _at(t_ms: int | None) -> Any:
     return None if t_ms is None else from_ms(t_ms)
 
 
-def batch_rows(production: Production, now_ms: int) -> dict[str, dict[str, Any]]:
-    """What `batch` says of each batch at an instant, from its order, jobs and shipments."""
-    jobs: dict[str, list[Job]] = {}
-    for job in production.jobs:
-        jobs.setdefault(job.batch, []).append(job)
-    shipped = {s.batch for s in production.shipments if s.at_ms <= now_ms}
-    found: dict[str, dict[str, Any]] = {}
-    for name, batch in production.batches.items():
-        begun = [job for job in jobs.get(name, []) if job.start_ms <= now_ms]
-        running = [job for job in begun if job.end_ms is None or job.end_ms > now_ms]
-        waiting = any(job.start_ms > now_ms for job in jobs.get(name, []))
-        status = "running" if running or (begun and waiting) else "finished" if begun else "planned"
-        started_ms = min((job.start_ms for job in begun), default=None)
-        ended_ms = max((job.end_ms or 0 for job in begun), default=None) if status == "finished" else None
-        found[name] = {
-            "batch": name,
-            "product": batch.product,
-            "quantity": None if batch.quantity_micro is None else decimal_text(batch.quantity_micro),
-            "unit": batch.unit,
-            "status": "shipped" if name in shipped else status,
-            "started_ms": started_ms,
-            "ended_ms": ended_ms,
-            "started_at": None if started_ms is None else format_instant(started_ms),
-            "work_units": sorted({job.work_unit for job in running}),
-        }
-    return found
+def _row(batch: Batch, jobs: Sequence[Job], shipped_ms: int | None, now_ms: int) -> dict[str, Any]:
+    """What `batch` says of a batch at an instant, from its order, jobs and first shipment."""
+    begun = [job for job in jobs if job.start_ms <= now_ms]
+    running = [job for job in begun if job.end_ms is None or job.end_ms > now_ms]
+    status = "running" if running or (begun and len(begun) < len(jobs)) else "finished" if begun else "planned"
+    started_ms = min((job.start_ms for job in begun), default=None)
+    ended_ms = max((job.end_ms or 0 for job in begun), default=None) if status == "finished" else None
+    return {
+        "batch": batch.batch,
+        "product": batch.product,
+        "quantity": None if batch.quantity_micro is None else decimal_text(batch.quantity_micro),
+        "unit": batch.unit,
+        "status": "shipped" if shipped_ms is not None and shipped_ms <= now_ms else status,
+        "started_ms": started_ms,
+        "ended_ms": ended_ms,
+        "started_at": None if started_ms is None else format_instant(started_ms),
+        "work_units": sorted({job.work_unit for job in running}),
+    }
+
+
+def _is_over(row: Mapping[str, Any], jobs: Sequence[Job]) -> bool:
+    """Whether time alone changes nothing any more: shipped, and no job that runs or is to start."""
+    return (
+        row["status"] == "shipped"
+        and not row["work_units"]
+        and row["started_ms"] == min((job.start_ms for job in jobs), default=None)
+    )

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from plantprint.account import Carry, HourAccount, account_hour
-from plantprint.facts import ProductionEvent
 from plantprint.factors import Factor, builtin_factors, latest
+from plantprint.facts import ProductionEvent
 from plantprint.intervals import LOOKAHEAD, MeterSeries
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Job, Production, StateSpan, reduce_events
@@ -48,16 +48,10 @@ class SiteFacts:
 
     def production(self, model: ModelVersion) -> Production:
         """What the events mean under a model (it knows which work units and steps exist)."""
-        if model.version not in self._productions:
-            alike = [
-                m for m in self.models if m.version in self._productions and _same_places(m.graph, model.graph)
-            ]
-            self._productions[model.version] = (
-                self._productions[alike[0].version]
-                if alike
-                else reduce_events(self.events.values(), model.graph)
-            )
-        return self._productions[model.version]
+        same = next(m for m in self.models if _same_places(m.graph, model.graph))
+        if same.version not in self._productions:
+            self._productions[same.version] = reduce_events(self.events.values(), same.graph)
+        return self._productions[same.version]
 
     def with_events(self, conn: Conn, spans: Sequence[Range]) -> "SiteFacts":
         """These facts and the events that were stored meanwhile, whose instants lie in `spans`."""
@@ -80,6 +74,11 @@ class SiteFacts:
         """Changed readings (channel id → spans in order) may be earlier than those known, or the first at all."""
         for channel_id, spans in changed.items():
             self.first_ms[channel_id] = min(self.first_ms.get(channel_id, spans[0][0]), spans[0][0])
+
+    def is_first(self, channel_id: int, t_ms: int) -> bool:
+        """Whether no version of the channel had a reading before an instant."""
+        versions = next(stored for stored in self.channels.values() if any(s.channel_id == channel_id for s in stored))
+        return all(self.first_ms.get(s.channel_id, t_ms) >= t_ms for s in versions)
 
     @property
     def begins_ms(self) -> int | None:
@@ -165,8 +164,9 @@ def touched_by_production(old: SiteFacts, new: SiteFacts, far_ms: int) -> list[R
     spans: list[Range] = []
     for model in new.models:
         before, after = old.production(model), new.production(model)
-        differing: set[Job | StateSpan] = {*before.jobs, *before.states} ^ {*after.jobs, *after.states}
-        spans += [(s.start_ms, far_ms if s.end_ms is None else max(s.end_ms, s.start_ms)) for s in differing]
+        was: set[Job | StateSpan] = {*before.jobs, *before.states}
+        now: set[Job | StateSpan] = {*after.jobs, *after.states}
+        spans += [(s.start_ms, far_ms if s.end_ms is None else max(s.end_ms, s.start_ms)) for s in was ^ now]
     return spans
 
 

@@ -46,6 +46,10 @@ class MeterSource:
     channel: Channel
     multipliers: dict[int, int]
 
+    def newest_ms(self, newest_by_channel: Mapping[int, int]) -> int | None:
+        """The instant of the meter's newest reading, None before the first."""
+        return max((newest_by_channel[c] for c in self.multipliers if c in newest_by_channel), default=None)
+
 
 def load_models(conn: Conn, site: str) -> list[ModelVersion]:
     """Versions in the order in which they take over: by effective time, a later version of the same time wins."""
@@ -117,7 +121,10 @@ def load_events(conn: Conn, site: str, spans: Sequence[tuple[int, int]] | None =
     """Events whose instant lies in one of the spans, both ends included; all without spans."""
     condition, values = "", tuple[Any, ...]()
     if spans is not None:
-        condition = " and exists (select from unnest(%s::timestamptz[], %s::timestamptz[]) s(low, high) where at between low and high)"
+        condition = (
+            " and exists (select from unnest(%s::timestamptz[], %s::timestamptz[]) as span(low, high) "
+            "where at between low and high)"
+        )
         values = ([from_ms(low) for low, _ in spans], [from_ms(high) for _, high in spans])
     rows = conn.execute(
         f"select source, event_id, revision, kind, {_MS.format('at')}, body from production_event where site = %s{condition}",

@@ -6,10 +6,13 @@ from typing import Any
 
 from psycopg import Connection
 
-from plantprint.times import HOUR_MS, to_ms
+from plantprint.times import HOUR_MS, from_ms, to_ms
 
 Conn = Connection[tuple[Any, ...]]
 Range = tuple[int, int]
+
+# Begins the cause of marks that the accountant leaves itself.
+AGAIN = "again: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,15 @@ def take_marks(conn: Conn, site: str, rows_max: int) -> Marks:
         else:
             channels.setdefault(channel_id, []).append(span)
     return Marks({c: join(spans, HOUR_MS) for c, spans in channels.items()}, whole, len(rows))
+
+
+def put_back(conn: Conn, site: str, hours: Iterable[int], cause: str) -> None:
+    """Marks hours that are left to work in, for the next pass, whoever makes it."""
+    for low, high in join([(hour, hour + HOUR_MS - 1) for hour in hours], 1):
+        conn.execute(
+            "insert into dirty (site, from_at, to_at, cause) values (%s, %s, %s, %s)",
+            (site, from_ms(low), from_ms(high), f"{AGAIN}{cause}"),
+        )
 
 
 def join(spans: Iterable[Range], gap_ms: int) -> list[Range]:

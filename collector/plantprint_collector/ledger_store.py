@@ -11,7 +11,7 @@ from psycopg import Connection
 from plantprint.account import Carry, HourAccount
 from plantprint.facts import Issue
 from plantprint.ledger import Net, Posting, PostingKey, corrections
-from plantprint.times import HOUR_MS, from_ms, to_ms
+from plantprint.times import from_ms, to_ms
 
 Conn = Connection[tuple[Any, ...]]
 
@@ -23,6 +23,14 @@ class HourRow:
     hour_ms: int
     status: str
     carry: Carry
+
+
+def known_now(conn: Conn) -> datetime:
+    """The instant that postings are known from, to the millisecond that statements and readers can name."""
+    row = conn.execute("select date_trunc('milliseconds', clock_timestamp())").fetchone()
+    assert row is not None
+    known_at: datetime = row[0]
+    return known_at
 
 
 def load_hours(conn: Conn, site: str, from_ms_: int, upto_ms: int) -> dict[int, HourRow]:
@@ -50,14 +58,14 @@ def load_net(
     if account is not None:
         condition, values = " and account_kind = %s and account_id = %s", account
     rows = conn.execute(
-        "select hour_at, account_kind, account_id, work_unit, step, source, entered_at, quality, sum(amount)::bigint "
+        "select hour_at, account_kind, account_id, work_unit, step, source, entered_at, quality, portion, sum(amount)::bigint "
         f"from posting where site = %s and hour_at between %s and %s{condition} "
-        "group by 1, 2, 3, 4, 5, 6, 7, 8 having sum(amount) <> 0",
+        "group by 1, 2, 3, 4, 5, 6, 7, 8, 9 having sum(amount) <> 0",
         (site, from_ms(from_ms_), from_ms(upto_ms), *values),
     ).fetchall()
     found: dict[int, Net] = {}
-    for hour, kind, account_id, work_unit, step, source, entered, quality, amount in rows:
-        key = PostingKey(to_ms(hour), kind, account_id, work_unit, step, source, to_ms(entered), quality)
+    for hour, kind, account_id, work_unit, step, source, entered, quality, portion, amount in rows:
+        key = PostingKey(to_ms(hour), kind, account_id, work_unit, step, source, to_ms(entered), quality, portion)
         found.setdefault(key.hour_ms, {})[key] = amount
     return found
 
@@ -65,13 +73,13 @@ def load_net(
 def load_account(conn: Conn, site: str, kind: str, account_id: str) -> Net:
     """The whole net of one account over all hours."""
     rows = conn.execute(
-        "select hour_at, work_unit, step, source, entered_at, quality, sum(amount)::bigint from posting "
-        "where site = %s and account_kind = %s and account_id = %s group by 1, 2, 3, 4, 5, 6 having sum(amount) <> 0",
+        "select hour_at, work_unit, step, source, entered_at, quality, portion, sum(amount)::bigint from posting "
+        "where site = %s and account_kind = %s and account_id = %s group by 1, 2, 3, 4, 5, 6, 7 having sum(amount) <> 0",
         (site, kind, account_id),
     ).fetchall()
     return {
-        PostingKey(to_ms(hour), kind, account_id, work_unit, step, source, to_ms(entered), quality): amount
-        for hour, work_unit, step, source, entered, quality, amount in rows
+        PostingKey(to_ms(hour), kind, account_id, work_unit, step, source, to_ms(entered), quality, portion): amount
+        for hour, work_unit, step, source, entered, quality, portion, amount in rows
     }
 
 
@@ -93,14 +101,15 @@ def write_hours(
 
 def insert_postings(conn: Conn, site: str, postings: Iterable[Posting], known_at: datetime) -> None:
     columns = (
-        "site, hour_at, account_kind, account_id, work_unit, step, source, entered_at, quality, amount, cause, known_at"
+        "site, hour_at, account_kind, account_id, work_unit, step, source, entered_at, quality, portion, amount, cause, "
+        "known_at"
     )
     with conn.cursor() as cursor, cursor.copy(f"copy posting ({columns}) from stdin") as copy:
         for p in postings:
             k = p.key
             copy.write_row(
                 (site, from_ms(k.hour_ms), k.account_kind, k.account_id, k.work_unit, k.step, k.source,
-                 from_ms(k.entered_ms), k.quality, p.amount, p.cause, known_at)
+                 from_ms(k.entered_ms), k.quality, k.portion, p.amount, p.cause, known_at)
             )  # fmt: skip
 
 
@@ -117,6 +126,8 @@ def _write_intervals(conn: Conn, site: str, accounts: Sequence[HourAccount]) -> 
     ):
         for account in accounts:
             for meter, hour in account.meters.items():
+                if not (hour.quality.any() or hour.missing_ms.any()):
+                    continue  # it was not there yet
                 copy.write_row(
                     (
                         site,
@@ -148,6 +159,7 @@ def replace_issues(conn: Conn, site: str, origin: str, span: tuple[int, int] | N
             cursor.executemany(
                 "insert into issue (site, origin, code, place, message, remedy, at) values (%s, %s, %s, %s, %s, %s, %s) "
                 "on conflict (site, code, place, at) do update set open = true, last_seen_at = now(), "
-                "seen = issue.seen + 1, message = excluded.message, remedy = excluded.remedy",
+                "seen = issue.seen + 1, message = excluded.message, remedy = excluded.remedy "
+                "where not issue.open or (issue.message, issue.remedy) <> (excluded.message, excluded.remedy)",
                 [(site, origin, i.code, i.place, i.message, i.remedy, from_ms(at)) for (_, _, at), i in rows.items()],
             )

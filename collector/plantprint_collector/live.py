@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
-from plantprint.account import HourAccount, Use
-from plantprint.facts import Quality
+from plantprint.account import HourAccount, Use, upstream_meters
 from plantprint.factors import Factor, FactorChoice, choose_factor
+from plantprint.facts import Quality
 from plantprint.footprint import footprint
 from plantprint.ledger import Net
 from plantprint.plant.graph import PlantGraph
@@ -161,8 +161,12 @@ def texts(rates: Mapping[str, float]) -> dict[str, str]:
 
 
 def meters_behind(graph: PlantGraph, work_units: Iterable[str]) -> set[str]:
-    """The meters whose readings say directly what these work units take."""
-    return {meter for unit in work_units for edge in graph.inflows[unit] for _, meter in edge.terms}
+    """The meters whose readings say what each of these work units takes: its own, or all upstream where it has none."""
+    found: set[str] = set()
+    for unit in work_units:
+        own = {meter for edge in graph.inflows[unit] for _, meter in edge.terms}
+        found |= own or upstream_meters(graph, unit)
+    return found
 
 
 def work_center_body(

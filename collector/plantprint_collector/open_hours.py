@@ -12,7 +12,6 @@ from plantprint.account import Carry, HourAccount, account_meters
 from plantprint.facts import Issue, Reading
 from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries, meter_span
 from plantprint.times import HOUR_MS, hour_floor
-from plantprint.tracing import Stock
 from plantprint_collector.books import Range, SiteFacts
 from plantprint_collector.facts_store import Conn, MeterSource, ReadingWindow, scale
 
@@ -20,7 +19,6 @@ from plantprint_collector.facts_store import Conn, MeterSource, ReadingWindow, s
 _TAIL_READINGS_MAX = 64
 
 _Part = tuple[MeterHour, CounterState | None, list[Issue]]
-_Hours = dict[int, tuple[MeterHour, CounterState | None, list[Issue]]]
 
 
 class OpenMeter:
@@ -31,7 +29,7 @@ class OpenMeter:
         self._bucket_s = bucket_s
         self._start_ms = self._checkpoint_ms = start_ms
         self._state = state
-        self._hours: _Hours = {}
+        self._done: dict[int, _Part] = {}
         self._tail: list[Reading] = []
 
     @property
@@ -70,13 +68,29 @@ class OpenMeter:
         """Whether no reading in order can change anything before an instant."""
         return self._checkpoint_ms >= until_ms
 
-    def hours(self, end_ms: int, until_ms: int) -> Iterator[_Part]:
+    def hours(self, end_ms: int, until_ms: int) -> list[_Part]:
         """Hour after hour to `end_ms`: amounts, the state at its end, what looked wrong; folds a long tail first."""
-        while len(self._tail) > _TAIL_READINGS_MAX and self._fold(until_ms):
+        while len(self._tail) > _TAIL_READINGS_MAX and self._fold():
             pass
+        return list(self._parts(end_ms, until_ms))
+
+    def first_hour(self) -> _Part:
+        """The first hour, seen from its end or later."""
+        end_ms = self._start_ms + HOUR_MS
+        return next(self._parts(end_ms, end_ms))
+
+    def begin_at(self, hour_ms: int, state: CounterState | None) -> None:
+        """Forgets everything before an hour that begins with `state`."""
+        self._done = {at: part for at, part in self._done.items() if at >= hour_ms}
+        if self._checkpoint_ms < hour_ms:
+            self._checkpoint_ms, self._state = hour_ms, state
+            self._tail = self._tail[bisect_right(self._tail, hour_ms, key=_instant) :]
+        self._start_ms = hour_ms
+
+    def _parts(self, end_ms: int, until_ms: int) -> Iterator[_Part]:
         at_ms, state = self._checkpoint_ms, self._state
         for hour_ms in range(self._start_ms, end_ms, HOUR_MS):
-            done = self._hours.get(hour_ms)
+            done = self._done.get(hour_ms)
             if done is not None and at_ms >= hour_ms + HOUR_MS:
                 yield done
                 continue
@@ -84,40 +98,35 @@ class OpenMeter:
             at_ms, state = hour_ms + HOUR_MS, part[1]
             yield part if done is None else _joined(done, part)
 
-    def begin_at(self, hour_ms: int, state: CounterState | None) -> None:
-        """Forgets everything before an hour that begins with `state`."""
-        self._hours = {at: part for at, part in self._hours.items() if at >= hour_ms}
-        if self._checkpoint_ms < hour_ms:
-            self._checkpoint_ms, self._state = hour_ms, state
-            self._tail = self._tail[bisect_right(self._tail, hour_ms, key=_instant) :]
-        self._start_ms = hour_ms
-
     def _span(self, start_ms: int, end_ms: int, state: CounterState | None, until_ms: int) -> _Part:
-        """From readings after the start to LOOKAHEAD after the end, which is what an hour that is settled looks at."""
-        first, last = (bisect_right(self._tail, t_ms, key=_instant) for t_ms in (start_ms, end_ms))
+        """Part of an hour, from the readings that settling the hour would look at: to LOOKAHEAD after its end."""
+        hour_end_ms = hour_floor(start_ms) + HOUR_MS
+        first, last = (bisect_right(self._tail, t_ms, key=_instant) for t_ms in (start_ms, hour_end_ms))
         readings = tuple(self._tail[first : last + LOOKAHEAD])
         series = MeterSeries(self.source.channel, self.source.meter, self.source.ratio, readings)
         hour, after, issues = meter_span(series, start_ms, end_ms, self._bucket_s, state, until_ms)
         return hour, after or state, issues
 
-    def _fold(self, until_ms: int) -> bool:
-        """Moves the checkpoint to the last bucket edge, or the hour's end, that no later reading in order can change.
-
-        Behind it lies a good reading with enough others after it to be decided.
-        """
-        decided_ms = self._floor(self._tail[-LOOKAHEAD - 1].t_ms)
-        if self.source.channel.kind != "amount":
-            state = self._span(self._checkpoint_ms, max(decided_ms, self._checkpoint_ms), self._state, until_ms)[1]
-            decided_ms = self._floor(state.t_ms - 1) if state else 0
+    def _fold(self) -> bool:
+        """Moves the checkpoint to the last bucket edge of its hour that no later reading in order can change."""
         hour_ms = hour_floor(self._checkpoint_ms)
-        edge_ms = min(decided_ms, hour_ms + HOUR_MS)
+        edge_ms = hour_ms + HOUR_MS
+        if self._tail[-LOOKAHEAD].t_ms <= edge_ms:
+            edge_ms = self._decided_ms(min(self._floor(self._tail[-LOOKAHEAD - 1].t_ms), edge_ms))
         if edge_ms <= self._checkpoint_ms:
             return False
-        part = self._span(self._checkpoint_ms, edge_ms, self._state, until_ms)
-        self._hours[hour_ms] = _joined(self._hours[hour_ms], part) if hour_ms in self._hours else part
+        part = self._span(self._checkpoint_ms, edge_ms, self._state, edge_ms)
+        self._done[hour_ms] = _joined(self._done[hour_ms], part) if hour_ms in self._done else part
         self._state, self._checkpoint_ms = part[1], edge_ms
         self._tail = self._tail[bisect_right(self._tail, edge_ms, key=_instant) :]
         return True
+
+    def _decided_ms(self, edge_ms: int) -> int:
+        """The last edge up to `edge_ms` with a good reading behind it that has enough others after it to stay good."""
+        if self.source.channel.kind == "amount" or edge_ms <= self._checkpoint_ms:
+            return edge_ms
+        state = self._span(self._checkpoint_ms, edge_ms, self._state, edge_ms)[1]
+        return self._floor(state.t_ms - 1) if state else 0
 
     def _floor(self, t_ms: int) -> int:
         return t_ms - t_ms % (self._bucket_s * 1000)
@@ -178,8 +187,8 @@ class OpenHours:
         """Whether a change of a channel could change hours before the start."""
         return any(self._meters[m].may_reach_before_start(t_ms) for m in self._by_channel.get(channel_id, ()))
 
-    def accounts(self, first_ms: int, stock: Stock, now_ms: int, grace_ms: int = 0) -> list[HourAccount]:
-        """Every hour from `first_ms` to the one that holds `now_ms`, as known at this moment; `stock` is held at the first.
+    def accounts(self, first_ms: int, before: Carry, now_ms: int, grace_ms: int = 0) -> list[HourAccount]:
+        """Every hour from `first_ms` to the one that holds `now_ms`, as known at this moment; `before` is its carry.
 
         What a meter has not told since its last reading is not missing before `grace_ms` have passed: it is on its way.
         """
@@ -187,9 +196,9 @@ class OpenHours:
         since_ms = self.facts.since_ms(self.start_ms)
         end_ms = max(hour_floor(now_ms), first_ms) + HOUR_MS
         by_meter = {
-            meter: list(known.hours(end_ms, known.told_ms(now_ms, grace_ms))) for meter, known in self._meters.items()
+            meter: known.hours(end_ms, known.told_ms(now_ms, grace_ms)) for meter, known in self._meters.items()
         }
-        found: list[HourAccount] = []
+        stock, found = before.stock, list[HourAccount]()
         for hour_ms in range(first_ms, end_ms, HOUR_MS):
             parts = {meter: hours[(hour_ms - self.start_ms) // HOUR_MS] for meter, hours in by_meter.items()}
             amounts = {meter: amount for meter, (amount, _, _) in parts.items()}
@@ -209,14 +218,14 @@ class OpenHours:
 
     def settled(self) -> None:
         """Remembers the first hour as it is known now: so it is in the ledger."""
-        self._settled = {meter: self._first_hour(known) for meter, known in self._meters.items()}
+        self._settled = {meter: known.first_hour() for meter, known in self._meters.items()}
         self._unsure = set(self._meters)
 
     def is_settled_as_known(self) -> bool:
         """Whether the first hour, when it is settled, is still what its readings say."""
         for meter in list(self._unsure & self._settled.keys()):
             known = self._meters[meter]
-            if not _equal(self._first_hour(known), self._settled[meter]):
+            if not _equal(known.first_hour(), self._settled[meter]):
                 return False
             if known.is_certain(self.start_ms + HOUR_MS):
                 self._unsure.discard(meter)
@@ -225,10 +234,6 @@ class OpenHours:
     def last_ms(self) -> dict[str, int | None]:
         """The newest reading's instant per meter that has a channel."""
         return {meter: known.last_ms for meter, known in self._meters.items()}
-
-    def _first_hour(self, known: OpenMeter) -> _Part:
-        end_ms = self.start_ms + HOUR_MS
-        return next(known.hours(end_ms, end_ms))
 
     def _reload(self, conn: Conn, meter: str, source: MeterSource) -> None:
         known = OpenMeter(source, self.start_ms, self._graph.plant.bucket_s, self.carry.meters.get(meter))

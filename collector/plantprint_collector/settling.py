@@ -1,17 +1,15 @@
 """Settling hours and working in late facts: whole hours from stored readings, corrections against the ledger."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import Connection
 
 from plantprint.account import EMPTY_CARRY, Carry, HourAccount
-from plantprint.facts import Issue
 from plantprint.times import HOUR_MS, from_ms
 from plantprint_collector.books import SiteFacts, account_hours
-from plantprint_collector.ledger_store import load_hours, load_net, replace_issues, write_hours
+from plantprint_collector.ledger_store import known_now, load_hours, load_net, replace_issues, write_hours
 
 Conn = Connection[tuple[Any, ...]]
 
@@ -31,12 +29,12 @@ class Pace:
 
 @dataclass(slots=True)
 class Worked:
-    """What a pass did to the ledger."""
+    """What was done to the ledger: hours and postings written, the last two hours, and what is left to do."""
 
     hours: int = 0
     postings: int = 0
     last: list[HourAccount] = field(default_factory=list)
-    reached_end: bool = False
+    waiting: list[int] = field(default_factory=list)
 
 
 def carry_before(conn: Conn, site: str, hour_ms: int) -> Carry:
@@ -64,58 +62,45 @@ def settle(
 
 
 def rework(
-    conn: Conn,
-    facts: SiteFacts,
-    hours: set[int],
-    last_ms: int,
-    now_ms: int,
-    cause: str,
-    say: Callable[[int], None] = lambda _: None,
+    conn: Conn, facts: SiteFacts, hours: set[int], last_ms: int, now_ms: int, cause: str, seconds_max: float
 ) -> Worked:
     """Accounts touched hours again up to the last settled one, and on from each until its carry equals the stored one.
 
-    `reached_end` tells that the carry into the open hours changed.
+    `waiting` are hours that did not fit into `seconds_max`: work them in later, with whatever comes.
     """
     worked = Worked()
     pace = Pace()
+    began = time.monotonic()
     waiting = sorted(hour for hour in hours if hour <= last_ms)
-    while waiting:
+    while waiting and time.monotonic() - began < seconds_max:
         carry = carry_before(conn, facts.site, waiting[0])
         span = [waiting[0] + n * HOUR_MS for n in range(pace.hours) if waiting[0] + n * HOUR_MS <= last_ms]
         stored = load_hours(conn, facts.site, span[0], span[-1])
         touched = set(waiting)
         started = time.monotonic()
         accounts: list[HourAccount] = []
-        settled_again = False
         for account in account_hours(conn, facts, span, carry, now_ms):
             accounts.append(account)
             row = stored.get(account.hour_ms)
             touched.discard(account.hour_ms)
-            settled_again = row is not None and row.carry == account.carry
-            if settled_again and account.hour_ms + HOUR_MS not in touched:
+            if row is None or row.carry != account.carry:
+                touched.add(account.hour_ms + HOUR_MS)
+            elif account.hour_ms + HOUR_MS not in touched:
                 break
         _write(conn, facts, accounts, cause, worked)
-        say(len(accounts))
         pace.after(time.monotonic() - started)
-        end = accounts[-1].hour_ms
-        waiting = sorted(touched)
-        if not settled_again:
-            if end == last_ms:
-                worked.reached_end = True
-            else:
-                waiting = sorted({*waiting, end + HOUR_MS})
+        waiting = sorted(hour for hour in touched if hour <= last_ms)
+    worked.waiting = waiting
     return worked
 
 
 def _write(conn: Conn, facts: SiteFacts, accounts: list[HourAccount], cause: str, worked: Worked) -> None:
     first, last = accounts[0].hour_ms, accounts[-1].hour_ms
     known = load_net(conn, facts.site, first, last)
-    row = conn.execute("select clock_timestamp()").fetchone()
-    assert row is not None
-    worked.postings += write_hours(conn, facts.site, accounts, known, cause, row[0])
+    worked.postings += write_hours(conn, facts.site, accounts, known, cause, known_now(conn))
     worked.hours += len(accounts)
     worked.last = [*worked.last, *accounts][-2:]
-    issues: list[Issue] = [issue for account in accounts for issue in account.issues]
+    issues = [issue for account in accounts for issue in account.issues]
     replace_issues(conn, facts.site, "hour", (first, last + HOUR_MS), issues)
     conn.execute(
         "delete from batch_missing where site = %s and hour_at between %s and %s",

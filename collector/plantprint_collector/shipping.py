@@ -12,7 +12,7 @@ from plantprint.production import Batch, Production, Shipment
 from plantprint.statement import build_statement
 from plantprint.times import to_ms
 from plantprint_collector.books import SiteFacts
-from plantprint_collector.ledger_store import insert_postings, load_account, load_net
+from plantprint_collector.ledger_store import insert_postings, known_now, load_account, load_net
 
 Conn = Connection[tuple[Any, ...]]
 
@@ -36,9 +36,8 @@ def issue_statement(
 ) -> str:
     """Posts the open part (cause `shipment`), stores the statement and returns its hash; all in the caller's transaction."""
     account = ("batch", batch.batch)
-    row = conn.execute("select clock_timestamp()").fetchone()
-    assert row is not None
-    known_at = row[0]
+    known_at = known_now(conn)
+    is_open = any((k.account_kind, k.account_id) == account for hour in open_accounts for k in hour.net)
     if open_accounts:
         known = load_net(conn, facts.site, open_accounts[0].hour_ms, open_accounts[-1].hour_ms, account)
         for hour in open_accounts:
@@ -52,7 +51,7 @@ def issue_statement(
         batch=batch,
         footprint=footprint(net, model.graph.plant.sources, facts.library, batch.quantity_micro, batch.unit),
         net=net,
-        status="provisional" if open_accounts else "final",
+        status="provisional" if is_open else "final",
         missing_ms=_missing_ms(conn, facts.site, batch.batch)
         + sum(h.missing_ms.get(batch.batch, 0) for h in open_accounts),
         plant_model_version=model.version,

@@ -30,7 +30,7 @@ class DayTotal:
         self._known = None
 
     def kg(self, conn: Conn, facts: SiteFacts, accounts: Sequence[HourAccount], now_ms: int) -> str:
-        """kg CO2e since local midnight (hours that began after it), everything on site, exports and stock left out."""
+        """Emissions in kg CO2e since local midnight (hours that began after it), everything on site, exports and stock left out."""
         plant = facts.model(now_ms).graph.plant
         start_ms = local_midnight_ms(now_ms, plant.site.timezone)
         span = (start_ms, accounts[0].hour_ms)

@@ -22,7 +22,7 @@ def energy_weights(outputs: Sequence[Number]) -> list[int]:
 
 def efficiency_weights(outputs: Sequence[Number], references: Sequence[Number]) -> list[int]:
     """Products count by the fuel that each would need alone, at the reference efficiency of separate production."""
-    if any(not 0 < Fraction(reference) for reference in references):
+    if any(not Fraction(reference) > 0 for reference in references):
         raise ValueError("a reference efficiency is above 0")
     pairs = zip(outputs, references, strict=True)
     return _integers([_not_negative(output) / Fraction(reference) for output, reference in pairs])

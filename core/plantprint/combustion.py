@@ -68,7 +68,8 @@ def per_volume(calorific_mj_per_kg: Number, density_kg_per_m3: Number, per_kwh: 
 
 def from_coal_equivalent(kgce: Number, kgce_per_unit: Number = COAL_EQUIVALENT_KGCE_PER_KWH) -> Fraction:
     """The amount behind standard coal: `kgce` / `kgce_per_unit`. Compressed air's coefficient is on a power-station
-    basis and must not be divided by the one for electricity."""
+    basis and must not be divided by the one for electricity.
+    """
     if not kgce_per_unit:
         raise ValueError("a coal equivalent of zero per unit belongs to no energy carrier")
     return Fraction(kgce) / Fraction(kgce_per_unit)

@@ -18,7 +18,16 @@ from plantprint.quantities import FACTOR_SCALE, UnitError, conversion, is_unit, 
 
 Purpose = Literal["footprint", "inventory"]
 Component = Literal[
-    "combustion", "process", "process_step", "generation", "td", "upstream", "material", "transport", "waste", "life_cycle"
+    "combustion",
+    "process",
+    "process_step",
+    "generation",
+    "td",
+    "upstream",
+    "material",
+    "transport",
+    "waste",
+    "life_cycle",
 ]
 
 _NUMBERS = frozenset(("co2_fossil_kg", "co2_biogenic_kg", "ch4_kg", "n2o_kg", "data_year"))
@@ -37,7 +46,8 @@ class Factor:
     `gases` CO2 means that the value holds carbon dioxide only. `stage` says which part of the life cycle is in it,
     `component` the same in one word (scopes follow from it), `parts` how the value divides over components, if known.
     `subject` is what is asked for (electricity.grid); `purpose` is the account it may serve, `any` is both. A `marginal`
-    factor says what one unit more or less would change and never enters an account. Own factors carry `known_at`.
+    factor says what one unit more or less would change and never enters an account. `other_gases` and `parts` are written
+    "sf6:0.001 co2_land_use:0.2" and "generation:0.3 upstream:0.1", per unit. Own factors carry `known_at`.
     """
 
     factor_id: str
@@ -70,6 +80,7 @@ class Factor:
     component: Component = "life_cycle"
     parts: str = ""
     ch4_origin: Literal["fossil", "biogenic", "unspecified"] = "unspecified"
+    other_gases: str = ""
     supersedes: str = ""
     known_at: str = ""
 

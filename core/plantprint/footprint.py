@@ -1,7 +1,7 @@
 """From net postings to kg CO2e: one exact multiplication per posting, and every sum that the pages ask for.
 
-Location-based and gate-to-gate: it is a partial footprint. An amount without a factor stays listed with an unknown
-emission, because unknown is not zero.
+Gate-to-gate: it is a partial footprint. Location-based unless the view has a market. An amount without a factor stays
+listed with an unknown emission, because unknown is not zero.
 """
 
 from collections import defaultdict
@@ -9,15 +9,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from plantprint.factors import Factor, FactorChoice, choose_factor
+from plantprint.breakdown import Breakdown, BreakdownSums
+from plantprint.factors import Factor, FactorChoice
 from plantprint.facts import Issue, Quality
 from plantprint.ledger import PostingKey
 from plantprint.plant.model import Source
 from plantprint.quantities import EMISSION_SCALE, MICRO, decimal_text, round_half_even
 from plantprint.times import format_instant, from_ms
+from plantprint.valuation import LOCATION_BASED, RateBook, View
 
 BOUNDARY = "gate-to-gate"
-METHOD = "location-based"
+METHOD = LOCATION_BASED
 _SHARE_DIGITS = 10**6
 _PER_UNIT_DIGITS = 10**9
 
@@ -38,8 +40,8 @@ class InventoryLine:
 class Footprint:
     """Emissions are integers in kg CO2e x EMISSION_SCALE; `to_json` turns them into exact decimal text.
 
-    `emission` sums what is known; `complete` is false when some amount has no factor. `idle` is the part posted to idle
-    accounts, `direct` the rest.
+    `emission` sums what is known; `complete` is false when some amount has no factor. `idle` is the part that comes
+    from idle time: posted to idle accounts or spread from them over batches; `direct` is the rest.
     """
 
     emission: int
@@ -57,6 +59,8 @@ class Footprint:
     issues: tuple[Issue, ...]
     quantity_micro: int | None = None
     unit: str = ""
+    method: str = METHOD
+    breakdown: Breakdown | None = None
 
     @property
     def kg_co2e(self) -> str:
@@ -71,12 +75,16 @@ class Footprint:
         return decimal_text(scaled, _PER_UNIT_DIGITS)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON values; amounts and emissions as decimal text."""
+        """Everything as JSON values; amounts and emissions as decimal text. A breakdown is there if a view was asked for."""
+        body = self._body()
+        return body if self.breakdown is None else body | {"breakdown": self.breakdown.to_json()}
+
+    def _body(self) -> dict[str, Any]:
         return {
             "kg_co2e": self.kg_co2e,
             "partial": True,
             "boundary": BOUNDARY,
-            "method": METHOD,
+            "method": self.method,
             "complete": self.complete,
             "direct_kg_co2e": decimal_text(self.direct, EMISSION_SCALE),
             "idle_kg_co2e": decimal_text(self.idle, EMISSION_SCALE),
@@ -101,23 +109,31 @@ def footprint(
     library: Mapping[str, Factor],
     quantity_micro: int | None = None,
     unit: str = "",
+    view: View | None = None,
 ) -> Footprint:
-    """The footprint of the postings in `net` (an account's, or any others), per declared `unit` where known."""
-    known = {source.id: source for source in sources}
+    """The footprint of the postings in `net` (an account's, or any others), per declared `unit` where known.
+
+    A `view` asks for a purpose, a GWP set, hourly or market-based factors, and gives the breakdown of the result.
+    """
+    asked = view or View()
+    book = RateBook(sources, library, asked)
     amounts: defaultdict[str, int] = defaultdict(int)
-    hours: dict[str, int] = {}
+    unknown: set[str] = set()
+    sums, parts = _Sums(), BreakdownSums()
     for key, amount in net.items():
         amounts[key.source] += amount
-        hours[key.source] = min(hours.get(key.source, key.entered_ms), key.entered_ms)
-    choices, issues = _choose(amounts, known, library)
-    sums = _Sums()
-    for key, amount in net.items():
-        if key.source in choices:
-            sums.add(key, amount * choices[key.source].per_unit, known[key.source].scope)
-    issues += _remarks(choices, hours)
+        rate, source = book.rate(key.source, key.entered_ms), book.source(key.source)
+        if rate is None or source is None:
+            unknown.add(key.source)
+            continue
+        sums.add(key, amount * rate.co2e, source.scope)
+        if view is not None:
+            parts.add(key.source, source.scope, amount, rate)
+    choices = book.choices()
+    issues = [*book.issues, *_remarks(choices)]
     return Footprint(
         emission=sums.total,
-        complete=len(choices) == len(amounts),
+        complete=not unknown,
         direct=sums.total - sums.idle,
         idle=sums.idle,
         by_step=dict(sorted(sums.step.items())),
@@ -126,11 +142,13 @@ def footprint(
         by_work_unit=dict(sorted(sums.work_unit.items())),
         by_hour=dict(sorted(sums.hour.items())),
         by_quality=dict(sorted(sums.quality.items(), reverse=True)),
-        inventory=tuple(_line(source, amounts[source], known, choices) for source in sorted(amounts)),
-        factors=tuple(choices[source] for source in sorted(choices)),
+        inventory=tuple(_line(name, amounts[name], book, sums, unknown) for name in sorted(amounts)),
+        factors=tuple(choice for choice, _ in choices.values()),
         issues=tuple(sorted(issues)),
         quantity_micro=quantity_micro,
         unit=unit,
+        method=asked.method,
+        breakdown=None if view is None else parts.result(view.purpose, view.gwp_set),
     )
 
 
@@ -148,7 +166,7 @@ class _Sums:
 
     def add(self, key: PostingKey, emission: int, scope: int) -> None:
         self.total += emission
-        if key.account_kind == "idle":
+        if key.portion == "idle" or key.account_kind == "idle":
             self.idle += emission
         self.step[key.step] += emission
         self.source[key.source] += emission
@@ -158,36 +176,18 @@ class _Sums:
         self.quality[Quality(key.quality)] += emission
 
 
-def _choose(
-    amounts: Mapping[str, int], known: Mapping[str, Source], library: Mapping[str, Factor]
-) -> tuple[dict[str, FactorChoice], list[Issue]]:
-    choices: dict[str, FactorChoice] = {}
-    issues: list[Issue] = []
-    for source in sorted(amounts):
-        if source not in known:
-            message = f"{source} has amounts on this account but is not in the plant model, so its emission is unknown"
-            issues.append(Issue("source-unknown", source, message, "put the source back into plant.yaml"))
-            continue
-        choice = choose_factor(known[source], library)
-        if isinstance(choice, Issue):
-            issues.append(choice)
-        else:
-            choices[source] = choice
-    return choices, issues
-
-
-def _remarks(choices: Mapping[str, FactorChoice], hours: Mapping[str, int]) -> list[Issue]:
+def _remarks(choices: Mapping[tuple[str, str], tuple[FactorChoice, int]]) -> list[Issue]:
     """What a reader of the sum must know about its factors: younger than the use, or of unlike life cycle stages."""
     issues = []
-    for source, choice in choices.items():
+    for (source, factor_id), (choice, first_ms) in choices.items():
         year = choice.factor.data_year
-        if year is not None and year > from_ms(hours[source]).year:
-            message = f"{choice.factor.factor_id} holds data of {year}, later than the first use in this account"
+        if year is not None and year > from_ms(first_ms).year:
+            message = f"{factor_id} holds data of {year}, later than the first use in this account"
             remedy = "name a factor of the year of use or before"
             issues.append(Issue("factor-later", source, message, remedy))
-    life_cycle = {source: _is_life_cycle(choice.factor) for source, choice in choices.items() if choice.per_unit}
+    life_cycle = {key: _is_life_cycle(choice.factor) for key, (choice, _) in choices.items() if choice.per_unit}
     if len(set(life_cycle.values())) > 1:
-        names = ", ".join(sorted(source for source, whole in life_cycle.items() if whole))
+        names = ", ".join(sorted({source for (source, _), whole in life_cycle.items() if whole}))
         message = f"life cycle factors ({names}) are added to factors of direct emissions only"
         remedy = "read the sum as a mix, or choose factors of one family"
         issues.append(Issue("factor-stages", "factors", message, remedy))
@@ -198,12 +198,13 @@ def _is_life_cycle(factor: Factor) -> bool:
     return "life cycle" in factor.stage or "life-cycle" in factor.stage
 
 
-def _line(source: str, amount: int, known: Mapping[str, Source], choices: Mapping[str, FactorChoice]) -> InventoryLine:
-    unit, scope = (known[source].unit, known[source].scope) if source in known else ("", None)
-    choice = choices.get(source)
-    if choice is None:
-        return InventoryLine(source, unit, scope, amount, None, known[source].factor if source in known else "")
-    return InventoryLine(source, unit, scope, amount, amount * choice.per_unit, choice.factor.factor_id)
+def _line(name: str, amount: int, book: RateBook, sums: _Sums, unknown: set[str]) -> InventoryLine:
+    source = book.source(name)
+    if source is None:
+        return InventoryLine(name, "", None, amount, None, "")
+    used = ", ".join(factor for taker, factor in book.choices() if taker == name)
+    emission = None if name in unknown else sums.source[name]
+    return InventoryLine(name, source.unit, source.scope, amount, emission, used or source.factor)
 
 
 def _texts(emissions: Mapping[str, int]) -> dict[str, str]:

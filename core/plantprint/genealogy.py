@@ -13,14 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from plantprint.coproducts import ISO_14067, CoProduct, CoProductAllocation, RuleSet, allocate_coproducts
+from plantprint.coproducts import ISO_14067, CoProductAllocation, RuleSet
 from plantprint.data_quality import Contribution
 from plantprint.facts import Issue
 from plantprint.loops import strong_groups, through_loop
-from plantprint.lots import EMPTY, Facts, LineKey, Lot, Output, Pcf, Vector, add
-from plantprint.quantities import decimal_text, divide
+from plantprint.lot_plans import LotPlan, plan_lot
+from plantprint.lots import EMPTY, Facts, LineKey, Lot, Pcf, Vector, add
 
-STOCK = ""
 DEFAULT_TOLERANCE = Fraction(1, 100)
 
 
@@ -76,32 +75,6 @@ class Genealogy:
         return {key: main * Fraction(value, 10**12 * one.output_micro) for key, value in one.inventory.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A piece of a lot's outgoing inventory before the lines are known; `main` pieces divide by quantity."""
-
-    taker: str
-    event_id: str
-    at_ms: int
-    quantity_micro: int
-    share: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """How a lot's inventory leaves: by co-product weight first (the main product last), the main part by quantity."""
-
-    output_micro: int
-    coproducts: CoProductAllocation | None
-    parts: tuple[_Part, ...]
-    outer: tuple[int, ...]
-    inner: tuple[int, ...]
-
-    def divide(self, amount: int) -> list[int]:
-        *sold, main = divide(amount, self.outer)
-        return [*sold, *divide(main, self.inner)]
-
-
 def trace_lots(
     facts: Facts, own: Mapping[str, Vector], rules: RuleSet = ISO_14067, tolerance: Fraction = DEFAULT_TOLERANCE
 ) -> Genealogy:
@@ -112,7 +85,7 @@ def trace_lots(
     """
     issues: list[Issue] = []
     lots = _all_lots(facts, own, issues)
-    plans = {lot: _plan(lots[lot], facts, rules, tolerance, issues) for lot in lots}
+    plans = {lot: plan_lot(lots[lot], facts, rules, tolerance, issues) for lot in lots}
     bought = {lot: _bought(lots[lot], facts, issues) for lot in lots}
     takers = {lot: [part.taker for part in plan.parts if part.taker and part.share] for lot, plan in plans.items()}
     groups = strong_groups(takers)
@@ -189,106 +162,10 @@ def _bought(lot: Lot, facts: Facts, issues: list[Issue]) -> dict[LineKey, int]:
     return lines
 
 
-def _plan(lot: Lot, facts: Facts, rules: RuleSet, tolerance: Fraction, issues: list[Issue]) -> _Plan:
-    outputs = facts.outputs_of(lot.lot)
-    uses = [use for use in facts.uses_of(lot.lot) if use.quantity_micro]
-    used = sum(use.quantity_micro for use in uses)
-    output = _output(lot, outputs, used, issues)
-    if used > output * (1 + tolerance):
-        message = (
-            f"{decimal_text(used)} of lot {lot.lot!r} were used but only {decimal_text(output)} made; "
-            "the uses share all that it carries"
-        )
-        issues.append(Issue("used-more-than-made", lot.lot, message, "correct its output or its uses", uses[-1].at_ms))
-    sold, allocation = _sold(lot.lot, outputs, output, rules, issues)
-    outer, main = [1], Fraction(1)
-    if allocation is not None:
-        outer = [*(allocation.weights[taker] for taker in sold), allocation.weights.get(lot.lot, 0)]
-        main = allocation.share(lot.lot)
-    rest = max(output - used, 0)
-    inner = [*(use.quantity_micro for use in uses), rest if used or rest else 1]
-    parts = [
-        _Part(taker, event_id, at_ms, quantity, allocation.share(taker) if allocation else Fraction(0))
-        for taker, (event_id, at_ms, quantity) in sold.items()
-    ]
-    parts += [
-        _Part(use.batch, use.event_id, use.at_ms, use.quantity_micro, main * Fraction(use.quantity_micro, sum(inner)))
-        for use in uses
-    ]
-    parts.append(_Part(STOCK, "", lot.at_ms, rest, main * Fraction(inner[-1], sum(inner))))
-    return _Plan(output, allocation, tuple(parts), tuple(outer), tuple(inner))
-
-
-def _output(lot: Lot, outputs: Sequence[Output], used: int, issues: list[Issue]) -> int:
-    """Good and rework output; where none was reported what was ordered or declared, else what was used."""
-    made = sum(one.quantity_micro for one in outputs if one.kind in ("good", "rework"))
-    if lot.kind != "made" and lot.quantity_micro is not None:
-        return made + lot.quantity_micro
-    if made:
-        return made
-    if outputs:
-        message = f"lot {lot.lot!r} has no good output; what its scrap does not carry stays on the lot"
-        issues.append(Issue("no-good-output", lot.lot, message, "report its good output if there was any", lot.at_ms))
-        return 0
-    if lot.quantity_micro:
-        message = f"no output of lot {lot.lot!r} was reported; the ordered quantity stands in for it"
-        issues.append(Issue("output-assumed", lot.lot, message, "report its good output", lot.at_ms))
-        return lot.quantity_micro
-    if used:
-        message = f"no output of lot {lot.lot!r} was reported; what was used is taken for all of it"
-        issues.append(Issue("output-unknown", lot.lot, message, "report its good output", lot.at_ms))
-    return used
-
-
-def _sold(
-    lot: str, outputs: Sequence[Output], output: int, rules: RuleSet, issues: list[Issue]
-) -> tuple[dict[str, tuple[str, int, int]], CoProductAllocation | None]:
-    """Co-products by the lot that they become: (event id, time, quantity), in order of time; and who carries what."""
-    sold: dict[str, list[Output]] = defaultdict(list)
-    for one in outputs:
-        if one.is_sold:
-            sold[one.as_lot].append(one)
-    if not sold:
-        return {}, None
-    products = [_coproduct(taker, made) for taker, made in sold.items()]
-    if output:
-        products.insert(0, _coproduct(lot, [one for one in outputs if one.kind == "good"], output))
-    allocation = allocate_coproducts(products, rules, outputs[0].at_ms)
-    issues.extend(allocation.issues)
-    return {
-        taker: (made[0].event_id, made[0].at_ms, sum(one.quantity_micro for one in made))
-        for taker, made in sold.items()
-    }, allocation
-
-
-def _coproduct(name: str, made: Sequence[Output], quantity_micro: int | None = None) -> CoProduct:
-    """Several outputs of one thing as one of their mean price; what one of them does not say is unknown."""
-    quantity = sum(one.quantity_micro for one in made) if quantity_micro is None else quantity_micro
-    values = [None if one.unit_price is None else Fraction(one.unit_price) * one.quantity_micro for one in made]
-    physical = _mean(made, [None if one.physical is None else Fraction(one.physical) for one in made])
-    displaced = {one.displaced_kg_co2e for one in made}
-    return CoProduct(
-        name,
-        quantity,
-        made[0].unit if made else "",
-        _mean(made, values),
-        ", ".join(sorted({one.priced_on for one in made if one.priced_on})),
-        None if physical is None else physical * quantity,
-        displaced_kg_co2e=displaced.pop() if len(displaced) == 1 else None,
-    )
-
-
-def _mean(made: Sequence[Output], totals: Sequence[Fraction | None]) -> Fraction | None:
-    """Σ totals / Σ quantities; None where one total is unknown or there is no quantity."""
-    quantity = sum(one.quantity_micro for one in made)
-    known = [total for total in totals if total is not None]
-    return sum(known, Fraction(0)) / quantity if quantity and len(known) == len(made) else None
-
-
 def _hand_on(
     group: Sequence[str],
     inflow: Mapping[str, Vector],
-    plans: Mapping[str, _Plan],
+    plans: Mapping[str, LotPlan],
     takers: Mapping[str, Sequence[str]],
     issues: list[Issue],
 ) -> dict[str, list[Vector]]:
@@ -310,7 +187,7 @@ def _hand_on(
     return kept
 
 
-def _divide_lines(lines: Vector, plan: _Plan) -> list[Vector]:
+def _divide_lines(lines: Vector, plan: LotPlan) -> list[Vector]:
     pieces: list[dict[LineKey, int]] = [{} for _ in plan.parts]
     for key in sorted(lines):
         for piece, share in zip(pieces, plan.divide(lines[key]), strict=True):
@@ -321,7 +198,7 @@ def _divide_lines(lines: Vector, plan: _Plan) -> list[Vector]:
 
 def _result(
     facts: Facts,
-    plans: Mapping[str, _Plan],
+    plans: Mapping[str, LotPlan],
     entered: Mapping[str, Vector],
     handed: Mapping[str, Sequence[Vector]],
     groups: Sequence[Sequence[str]],

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 AccountKind = Literal["batch", "idle", "overhead", "export", "losses", "unmetered", "stock", "unassigned", "conflict"]
+Portion = Literal["direct", "idle"]
 
 
 class PostingKey(NamedTuple):
     """Everything that tells two postings apart, besides when and why they were written.
 
     `hour_ms` is the hour of use, `entered_ms` the hour in which the amount crossed the boundary (factors use it);
-    `quality` is the worst behind the amount. `work_unit` and `step` are empty where an account has none.
+    `quality` is the worst behind the amount. `work_unit` and `step` are empty where an account has none. `portion` keeps
+    a batch's share of idle windows apart from what it used itself (ISO 20140).
     """
 
     hour_ms: int
@@ -22,6 +24,7 @@ class PostingKey(NamedTuple):
     source: str
     entered_ms: int
     quality: int
+    portion: Portion = "direct"
 
 
 @dataclass(frozen=True, slots=True)

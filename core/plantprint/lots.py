@@ -172,6 +172,10 @@ class Facts:
     def outputs_of(self, lot: str) -> Sequence[Output]:
         return self._outputs.get(lot, ())
 
+    def received_as(self, lot: str) -> int:
+        """What other lots put out as this one: the quantity of a co-product or of sold scrap, in millionths."""
+        return self._received.get(lot, 0)
+
     def material(self, material: str) -> Material | None:
         return self._materials.get(material)
 
@@ -189,6 +193,14 @@ class Facts:
         for one in sorted(set(self.outputs), key=lambda one: (one.at_ms, one.event_id, repr(one))):
             by_lot[one.lot].append(one)
         return by_lot
+
+    @cached_property
+    def _received(self) -> dict[str, int]:
+        received: dict[str, int] = defaultdict(int)
+        for one in set(self.outputs):
+            if one.is_sold:
+                received[one.as_lot] += one.quantity_micro
+        return received
 
     @cached_property
     def _of_lot(self) -> dict[str, list[MaterialUse]]:

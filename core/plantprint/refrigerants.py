@@ -19,7 +19,7 @@ class LeakRates:
     recovered: Number
 
 
-# US EPA, Greenhouse Gas Inventory Guidance: Direct Fugitive Emissions, screening method (values of the 2021 edition).
+# The Climate Registry 2021 default emission factors, table 4.1, as in the screening method of the US EPA calculator.
 SCREENING: dict[str, LeakRates] = {
     "domestic_refrigeration": LeakRates(Fraction("0.01"), Fraction("0.005"), Fraction("0.8"), Fraction("0.7")),
     "stand_alone_commercial": LeakRates(Fraction("0.03"), Fraction("0.15"), Fraction("0.8"), Fraction("0.7")),
@@ -27,6 +27,7 @@ SCREENING: dict[str, LeakRates] = {
     "transport_refrigeration": LeakRates(Fraction("0.01"), Fraction("0.5"), Fraction("0.5"), Fraction("0.7")),
     "industrial_refrigeration": LeakRates(Fraction("0.03"), Fraction("0.25"), Fraction(1), Fraction("0.9")),
     "chillers": LeakRates(Fraction("0.01"), Fraction("0.15"), Fraction(1), Fraction("0.95")),
+    "vehicle_ac": LeakRates(Fraction("0.005"), Fraction("0.2"), Fraction("0.5"), Fraction("0.5")),
     "comfort_ac": LeakRates(Fraction("0.01"), Fraction("0.1"), Fraction("0.8"), Fraction("0.8")),
 }
 
@@ -50,7 +51,9 @@ def simplified_mass_balance(
     return filling + Fraction(recharge_kg) + disposal
 
 
-def screening(new_kg: Number, operating_kg: Number, disposed_kg: Number, rates: LeakRates, years: Number = 1) -> Fraction:
+def screening(
+    new_kg: Number, operating_kg: Number, disposed_kg: Number, rates: LeakRates, years: Number = 1
+) -> Fraction:
     """Kg lost by average leak rates, for `years` of operation: an estimate, never a measurement."""
     left = Fraction(disposed_kg) * Fraction(rates.left_at_disposal) * (1 - Fraction(rates.recovered))
     use = Fraction(operating_kg) * Fraction(rates.operation_per_year) * Fraction(years)

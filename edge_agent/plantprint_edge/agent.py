@@ -25,7 +25,7 @@ from plantprint_edge.sources import Reader
 from plantprint_edge.sources.modbus import ModbusReader
 from plantprint_edge.sources.mqtt import MqttReader
 from plantprint_edge.sources.replay import ReplayReader
-from plantprint_edge.status import Snapshot, serve_metrics, write_status
+from plantprint_edge.status import Snapshot, describe, serve_metrics, write_status
 from plantprint_edge.uplink import Uplink
 from plantprint_edge.yamlfile import ConfigError
 
@@ -103,7 +103,7 @@ class Agent:
         finally:
             await self._chunker.flush()
             await self._committer.close()
-            self._write_status(running=False)
+            self._write_status(describe(self._config, self.snapshot(), running=False))
             await asyncio.to_thread(stop_metrics)
         problems = [r.problem for r in self._readers if isinstance(r, ReplayReader) and r.problem]
         stats = self._committer.stats
@@ -164,12 +164,12 @@ class Agent:
 
     async def _report(self) -> None:
         while True:
-            await asyncio.to_thread(self._write_status, running=True)
+            await asyncio.to_thread(self._write_status, describe(self._config, self.snapshot(), running=True))
             await asyncio.sleep(self._config.status_every_s)
 
-    def _write_status(self, *, running: bool) -> None:
+    def _write_status(self, status: dict[str, Any]) -> None:
         try:
-            write_status(self._config, self.snapshot(), running=running)
+            write_status(self._config, status)
         except OSError as error:
             log.warning("status_not_written", reason=str(error), remedy="free the disk; the agent goes on without")
 
@@ -184,7 +184,7 @@ async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
     while running:
         for task in running:
             task.cancel()
-        await asyncio.wait(running); break
+        _, running = await asyncio.wait(running, timeout=0.2)
 
 
 def run_file(path: Path, clock: SiteClock | None = None) -> int:

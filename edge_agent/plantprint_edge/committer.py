@@ -172,17 +172,27 @@ class Committer:
             restored = self._restore(partial(outbox.replace, str(error)))
         except (apsw.Error, OSError) as error:
             log.warning("outbox_write_failed", reason=str(error), remedy="the file is opened again; check the disk")
+            if len(results) == len(group):
+                return self._after_doubtful_commit(group, results, first)
             restored = self._restore(outbox.reopen)
-            # The commit may have reached the file although it reported an error: it holds all of the group, or nothing.
-            in_doubt = len(results) == len(group)
-            if in_doubt and restored and outbox.holds(*first):
-                return results
-            if in_doubt and not restored:
-                self._doubt = (first, [operation.draft for operation in group if operation.draft])
-                return [None if operation.draft else OutboxUnusableError(UNUSABLE) for operation in group]
         else:
             return results
         return [self._commit_one(operation) if restored else self._fail(operation, UNUSABLE) for operation in group]
+
+    def _after_doubtful_commit(self, group: list[_Operation], results: list[Any], first: tuple[str, int]) -> list[Any]:
+        """The commit may have reached the file although it reported an error: the file holds all of it, or nothing."""
+        held = False
+
+        def look() -> None:
+            nonlocal held
+            self._outbox.reopen()
+            held = self._outbox.holds(*first)
+
+        if self._restore(look):
+            return results if held else [self._commit_one(operation) for operation in group]
+        # Nothing is counted as lost yet: `_revive` looks once the file can be read.
+        self._doubt = (first, [operation.draft for operation in group if operation.draft])
+        return [None if operation.draft else OutboxUnusableError(UNUSABLE) for operation in group]
 
     def _commit_one(self, operation: _Operation) -> Any:
         """After trouble: each operation by itself, so that one failure costs no other its place."""

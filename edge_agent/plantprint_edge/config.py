@@ -112,7 +112,10 @@ class ModbusPoint(_Model):
 
 
 class ModbusSource(_Model):
-    """A Modbus TCP device, only ever read. `interval_s` and `timeout_s` are real seconds, at any speed of the site."""
+    """A Modbus TCP device, only ever read. `interval_s` and `timeout_s` are real seconds, at any speed of the site.
+
+    A clock that steps back by less than `clock_hold_s` is waited for, so that no channel's time runs backwards.
+    """
 
     source: Literal["modbus"]
     name: Name
@@ -123,6 +126,7 @@ class ModbusSource(_Model):
     interval_s: float = Field(default=1, ge=0.05)
     timeout_s: float = Field(default=1, gt=0)
     backoff_s_max: float = Field(default=30, gt=0)
+    clock_hold_s: float = Field(default=300, ge=0)
     read_max: int | None = Field(default=None, ge=4, le=125)
     gap_max: int | None = Field(default=None, ge=0, le=125)
     points: tuple[ModbusPoint, ...] = Field(min_length=1)

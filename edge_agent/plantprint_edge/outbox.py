@@ -16,46 +16,13 @@ from plantprint.times import format_instant
 from plantprint.wire.chunk import Gap, encode_gap, seal, table_hash
 from plantprint_edge.config import OutboxLimits
 from plantprint_edge.diskfile import MB, PAGE_BYTES, DamagedError, DiskFile
+from plantprint_edge.outbox_sql import PURGEABLE, SCHEMA, STORED
 from plantprint_edge.records import Draft, Stats, Stored, add_loss, loss
 
 log = structlog.get_logger(__name__)
 
 PURGE_ROWS = 256
 DISK_FULL = "disk full"
-
-_SCHEMA = """
--- Ids are never used twice: the uplink's place in the queue is an id.
-create table if not exists chunk (
-    id integer primary key autoincrement,
-    epoch text not null,
-    seq integer not null,
-    kind text not null,
-    table_hash text not null,
-    n integer not null,
-    created_ms integer not null,
-    acked_ms integer,
-    unique (epoch, seq)
-) strict;
-create index if not exists chunk_acked on chunk (acked_ms);
-create index if not exists chunk_unacked on chunk (epoch, seq) where acked_ms is null;
-create index if not exists chunk_table on chunk (table_hash, kind);
--- Apart, because SQLite writes a whole row anew to mark it as acknowledged.
-create table if not exists payload (id integer primary key, bytes blob not null) strict;
-create table if not exists loss (
-    reason text primary key, from_ms integer, to_ms integer, lost_chunks integer, lost_rows integer
-) strict;
-create table if not exists meta (key text primary key, value text not null) strict;
-"""
-_STORED = "select id, epoch, seq, n, table_hash, bytes from chunk join payload using (id)"
-# A channel table stays while it is current, or a stored chunk refers to it; an older copy of the same table need not.
-_PURGEABLE = """
-select id from chunk as c where acked_ms < ? and (
-    kind <> 'declare'
-    or exists (select 1 from chunk as d where d.table_hash = c.table_hash and d.kind = 'declare' and d.id > c.id)
-    or (table_hash not in (select value from json_each(?))
-        and not exists (select 1 from chunk as r where r.table_hash = c.table_hash and r.kind = 'readings')))
-order by acked_ms, id limit ?
-"""
 
 
 @dataclass(slots=True)
@@ -84,7 +51,7 @@ class Outbox:
         self._now_ms = now_ms
         self._pages_max = limits.size_mb_max * MB // PAGE_BYTES
         self._pages_hard = self._pages_max + limits.reserve_mb * MB // PAGE_BYTES
-        self._file = DiskFile(limits.path, _SCHEMA, self._pages_hard, limits.ballast_mb * MB)
+        self._file = DiskFile(limits.path, SCHEMA, self._pages_hard, limits.ballast_mb * MB)
         self._tables: dict[str, tuple[bytes, int]] = {}
         self._memory = _Memory()
         self._generation = 0
@@ -286,7 +253,7 @@ class Outbox:
 
     def next_unacked(self, after: int, upto: int, limit: int) -> list[Stored]:
         """At most `limit` undelivered chunks with after < id <= upto, in order of storing."""
-        sql = f"{_STORED} where acked_ms is null and id > ? and id <= ? order by id limit ?"
+        sql = f"{STORED} where acked_ms is null and id > ? and id <= ? order by id limit ?"
         return [Stored(*row) for row in self._file.rows(sql, (after, upto, limit))]
 
     def declares(self) -> list[Stored]:
@@ -299,7 +266,7 @@ class Outbox:
                 "select exists (select 1 from chunk where table_hash = ? and kind = 'readings' and acked_ms is null)"
             )
             if name in self._tables or self._file.value(referred, (name,)):
-                chunks += [Stored(*row) for row in self._file.rows(f"{_STORED} where id = ?", (newest,))]
+                chunks += [Stored(*row) for row in self._file.rows(f"{STORED} where id = ?", (newest,))]
         return chunks
 
     def acknowledge(self, received: Mapping[str, Sequence[tuple[int, int]]], at_ms: int) -> int:
@@ -340,7 +307,7 @@ class Outbox:
 
     def purge(self, before_ms: int) -> int:
         """Delete at most a few hundred chunks delivered before `before_ms`, oldest first; returns how many."""
-        purgeable = self._file.rows(_PURGEABLE, (before_ms, json.dumps(list(self._tables)), PURGE_ROWS))
+        purgeable = self._file.rows(PURGEABLE, (before_ms, json.dumps(list(self._tables)), PURGE_ROWS))
         return self._delete([row[0] for row in purgeable])
 
     def _delete(self, ids: list[int]) -> int:

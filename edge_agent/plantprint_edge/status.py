@@ -43,16 +43,18 @@ def read_status(config: AgentConfig) -> dict[str, Any]:
     return status
 
 
-def write_status(config: AgentConfig, snapshot: Snapshot, *, running: bool) -> None:
+def write_status(config: AgentConfig, status: dict[str, Any]) -> None:
     """Replace the status file in one step; raises `OSError`, for instance on a full disk."""
     path = status_path(config)
     draft = path.with_name(path.name + ".new")
-    draft.write_text(json.dumps(describe(config, snapshot, running=running), indent=1), "utf-8")
+    draft.write_text(json.dumps(status, indent=1), "utf-8")
     draft.replace(path)
 
 
 def describe(config: AgentConfig, snapshot: Snapshot, *, running: bool) -> dict[str, Any]:
     """The status as plain data; instants are RFC 3339."""
+    outbox, uplink = asdict(snapshot.outbox), asdict(snapshot.uplink)
+    oldest_at, last_ack_at = _instant(outbox.pop("oldest_ms")), _instant(uplink.pop("last_ack_ms"))
     return {
         "agent": config.agent,
         "site": config.site,
@@ -60,12 +62,21 @@ def describe(config: AgentConfig, snapshot: Snapshot, *, running: bool) -> dict[
         "pid": os.getpid(),
         "at": format_instant(wall_ms()),
         "readings": snapshot.readings,
-        "outbox": {**asdict(snapshot.outbox), "oldest_at": _instant(snapshot.outbox.oldest_ms)},
-        "uplink": {**asdict(snapshot.uplink), "last_ack_at": _instant(snapshot.uplink.last_ack_ms)},
-        "sources": [
-            {**asdict(counts), "errors": dict(counts.errors), "last_good_at": _instant(counts.last_good_ms)}
-            for counts in snapshot.sources
-        ],
+        "outbox": {**outbox, "oldest_at": oldest_at},
+        "uplink": {**uplink, "last_ack_at": last_ack_at},
+        "sources": [_source(counts) for counts in snapshot.sources],
+    }
+
+
+def _source(counts: SourceCounts) -> dict[str, Any]:
+    return {
+        "name": counts.name,
+        "kind": counts.kind,
+        "polls": counts.polls,
+        "readings": counts.readings,
+        "missing": counts.missing,
+        "errors": dict(counts.errors),
+        "last_good_at": _instant(counts.last_good_ms),
     }
 
 

@@ -131,7 +131,10 @@ class Uplink:
         try:
             await self._session(link)
         except LinkError as error:
-            log.warning("uplink_lost", reason=str(error), remedy="chunks wait in the outbox; it is connected again")
+            remedy = "chunks wait in the outbox; it is connected again"
+            if "taken over" in str(error):
+                remedy = "another agent of this site has the same id; give each its own"
+            log.warning("uplink_lost", reason=str(error), remedy=remedy)
         finally:
             self.counts.connected = False
             if self._stopping:
@@ -218,6 +221,9 @@ class Uplink:
         self._backoff.reset()
 
     async def _published(self, key: tuple[str, int] | None, code: int, text: str) -> None:
+        if key is None:
+            # A state message: nobody has to listen to it.
+            return
         if code != self._last_refusal and code >= REFUSED:
             log.error(
                 "publish_refused",
@@ -230,7 +236,7 @@ class Uplink:
         self._last_refusal = code
         self.counts.refused += code >= REFUSED
         self.counts.unheard += code == NOBODY_SUBSCRIBES
-        if self._delete_on == "puback" and key and code < REFUSED:
+        if self._delete_on == "puback" and code < REFUSED:
             epoch, seq = key
             await self._committer.call(lambda outbox: outbox.forget(epoch, seq))
             self._window.acked({epoch: [(seq, seq)]}, _now_ms())

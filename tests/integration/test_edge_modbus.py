@@ -1,6 +1,7 @@
 """Modbus devices that answer well, late, wrongly or never: what is read is right, and nobody waits for anybody."""
 
 import asyncio
+import random
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -205,6 +206,34 @@ async def test_foreign_replies_are_refused(tmp_path: Path, fault: str) -> None:
         await until(lambda: len(rows) >= 4, 10)
     assert {row[2] for row in rows} == {1_000, 10}
     assert sum(reader.counts.errors.values()) >= 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_garbage_never_ends_the_reader_and_never_becomes_a_value(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    values = registers({52: f32(1.0), 72: f32(1.0)})
+
+    async def answer(request: Request) -> list[Frame]:
+        good = request.reply(values(request))
+        kind = chance.randrange(6)
+        if kind == 0:
+            return [good]
+        if kind == 1:
+            return [good[: chance.randrange(1, len(good))]]
+        if kind == 2:
+            return [chance.randbytes(chance.randrange(1, 300))]
+        if kind == 3:
+            return [good[:6] + chance.randbytes(3) + good[9:]]
+        if kind == 4:
+            return [good[:7] + bytes([chance.randrange(256)]) + good[8:]]
+        return [request.exception(chance.randrange(256))]
+
+    of = source(tmp_path, 1).model_copy(update={"timeout_s": 0.02, "interval_s": 0.05, "backoff_s_max": 0.05})
+    async with device(answer) as meter:
+        async with polling(of.model_copy(update={"port": meter.port})) as (reader, rows):
+            await until(lambda: reader.counts.polls >= 60, 20)
+    assert sum(reader.counts.errors.values()) > 10
+    assert {row[2] for row in rows} <= {1_000, 10}
 
 
 async def test_a_refused_block_is_read_in_parts_and_a_refused_point_costs_no_other(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,8 @@ from edge_support import IDLE_SOURCE, MemoryCollector, config
 
 from plantprint.times import SiteClock
 from plantprint.wire.chunk import encode_rows
+from plantprint_cli.embedded import EmbeddedBroker
+from plantprint_cli.embedded.instance import temporary_instance
 from plantprint_cli.embedded.ports import find_free_port
 from plantprint_edge.channels import all_channels, tables
 from plantprint_edge.clock import Clock
@@ -78,7 +80,17 @@ async def eventually(condition: Callable[[], bool], what: str, timeout_s: float 
         await asyncio.sleep(0.02)
 
 
-async def test_everything_arrives_once_and_only_the_ack_frees_it(tmp_path: Path, broker_url: str, site: str) -> None:
+@pytest.fixture(params=["mosquitto", "embedded"])
+def either_broker(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "mosquitto":
+        yield request.getfixturevalue("broker_url")
+    else:
+        with temporary_instance() as instance, EmbeddedBroker(instance) as embedded:
+            yield embedded.url
+
+
+async def test_everything_arrives_once_and_only_the_ack_frees_it(tmp_path: Path, either_broker: str, site: str) -> None:
+    broker_url = either_broker
     with MemoryCollector(broker_url, site) as collector:
         async with rig(tmp_path, broker_url, site) as edge:
             await edge.send(100)

@@ -13,6 +13,7 @@ from plantprint.wire.chunk import decode_gap, encode_rows, encode_table, table_h
 from plantprint_edge.config import OutboxLimits
 from plantprint_edge.diskfile import MB, OutboxLockedError
 from plantprint_edge.outbox import Outbox
+from plantprint_edge.outbox_sql import SCHEMA, STORED
 from plantprint_edge.records import Draft, Stored
 
 BIG = 2**62
@@ -257,6 +258,24 @@ def test_ids_grow_for_ever(reopen: Callable[..., Outbox]) -> None:
     outbox = reopen()
     assert outbox.stats().newest_id == first
     assert store(outbox, draft()) == [2]
+
+
+@pytest.mark.parametrize(
+    ("sql", "index"),
+    [
+        (
+            "update chunk set acked_ms = 1 where acked_ms is null and epoch = 'e' and seq between 0 and 9",
+            "chunk_unacked",
+        ),
+        (f"{STORED} where acked_ms is null and id > 1 and id <= 9 order by id limit 5", "chunk_acked"),
+        ("select created_ms from chunk where acked_ms is null order by id limit 1", "chunk_acked"),
+    ],
+)
+def test_a_day_of_delivered_chunks_does_not_slow_down_the_next(sql: str, index: str) -> None:
+    connection = apsw.Connection(":memory:")
+    connection.execute(SCHEMA)
+    plan = " ".join(row[3] for row in connection.execute(f"explain query plan {sql}"))
+    assert f"SEARCH chunk USING INDEX {index}" in plan
 
 
 def test_one_file_has_one_agent(tmp_path: Path, reopen: Callable[..., Outbox]) -> None:

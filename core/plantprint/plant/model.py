@@ -1,6 +1,6 @@
 """What `plant.yaml` may say: one frozen pydantic model per noun; meaning across nouns is checked in `check`."""
 
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -66,7 +66,10 @@ class WorkCenter(_Model):
 
 
 class Source(_Model):
-    """Where an amount enters the boundary; `factor` names a row of the factor library, per `unit`."""
+    """Where an amount enters the boundary; `factor` names a row of the factor library, per `unit`.
+
+    `kwh_per_unit` (a fuel's heating value) lets a converter's efficiency be checked.
+    """
 
     id: Id
     name: Text
@@ -74,6 +77,7 @@ class Source(_Model):
     kind: Literal["grid", "on_site", "fuel", "purchased", "direct"]
     factor: str
     scope: Literal[1, 2, 3]
+    kwh_per_unit: Decimal | None = Field(default=None, gt=0)
 
 
 class Binding(_Model):
@@ -101,27 +105,85 @@ class Meter(_Model):
     rated_per_hour: Decimal | None = Field(default=None, gt=0)
 
 
+PoolKind = Literal["conserving", "converting", "boiler", "compressor", "chp", "chiller", "heat_pump"]
+ProductMethod = Literal["efficiency", "energy", "exergy"]
+
+
+class Product(_Model):
+    """One of several outputs of a converting pool. A flow names it with `product` and counts in its unit.
+
+    `kwh_per_unit` is needed where the unit is no energy (kg of steam); `reference_efficiency` is that of making it
+    alone (method efficiency); `supply_c` is the temperature of heat (method exergy): without it the product is work.
+    """
+
+    id: Id
+    unit: str
+    name: Text | None = None
+    kwh_per_unit: Decimal | None = Field(default=None, gt=0)
+    reference_efficiency: Decimal | None = Field(default=None, gt=0)
+    supply_c: Decimal | None = Field(default=None, gt=-273)
+
+
 class Pool(_Model):
-    """A shared header with one output unit. `mix_window` auto: an hour if it converts or has a rest, else a bucket."""
+    """A shared header with one output unit. `mix_window` auto: an hour if it converts or has a rest, else a bucket.
+
+    A boiler, compressor, chiller or heat pump is a converting pool with checks of its own; so is a chp, with several
+    `products` that share its inputs by output x weight: 1 / reference efficiency, energy, or exergy against `ambient_c`.
+    `efficiency_max` is the most output energy per input energy that is believed where both are known.
+    """
 
     id: Id
     name: Text
     unit: str
-    kind: Literal["conserving", "converting"] = "conserving"
+    kind: PoolKind = "conserving"
     mix_window: Literal["auto", "bucket", "hour"] = "auto"
+    products: tuple[Product, ...] = ()
+    method: ProductMethod | None = None
+    ambient_c: Decimal = Field(default=Decimal(25), gt=-273)
+    kwh_per_unit: Decimal | None = Field(default=None, gt=0)
+    efficiency_max: Decimal | None = Field(default=None, gt=0)
+
+    @property
+    def converts(self) -> bool:
+        return self.kind != "conserving"
+
+    def product(self, name: str | None) -> Product | None:
+        return next((product for product in self.products if product.id == name), None)
+
+
+class Store(_Model):
+    """A pool that remembers: battery, steam accumulator, tank. It gives out in an hour what it held at the hour's start.
+
+    `fifo` gives the hour that came in first, `mixed` everything in proportion. `level` names a meter whose readings say
+    what is in it (in `unit`, or % of `capacity`); what is less than the balance was lost. Without a level the store is
+    empty at `empty_point`, a time of day with its offset (05:00+08:00), and what the balance still shows was lost;
+    what is above `capacity` was lost too.
+    """
+
+    id: Id
+    name: Text
+    unit: str
+    kind: Literal["fifo", "mixed"] = "fifo"
+    level: Id | None = None
+    capacity: Decimal | None = Field(default=None, gt=0)
+    empty_point: time | None = None
 
 
 class Flow(_Model):
     """An edge: source → pool, pool → pool, pool or source → work unit, or pool → export | unmetered | losses.
 
     `amount` is a sum of meters (`m1 + m2 - m3`, in the giver's output unit) or `rest`: what the giver has left, divided
-    by `weight` when several flows take the rest.
+    by `weight` when several flows take the rest. A store takes and gives like a pool, by meters only. `product` says
+    which output of a pool with several it is. `recovery` marks heat that a work unit's pool hands back: it carries only
+    what its own recovery uses (cut-off), or a share of the pool's inputs by energy or exergy.
     """
 
     giver: Id = Field(alias="from")
     taker: Id = Field(alias="to")
     amount: Expression
     weight: int = Field(default=1, gt=0)
+    product: Id | None = None
+    recovery: Literal["cut-off", "energy", "exergy"] | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -139,4 +201,5 @@ class Plant(_Model):
     sources: tuple[Source, ...] = Field(min_length=1)
     meters: tuple[Meter, ...] = Field(min_length=1)
     pools: tuple[Pool, ...] = ()
+    stores: tuple[Store, ...] = ()
     flows: tuple[Flow, ...] = Field(min_length=1)

@@ -24,8 +24,6 @@ log = structlog.get_logger(__name__)
 
 READ_MAX = 120
 REFUSALS = {1: "illegal function", 2: "illegal address", 3: "illegal value"}
-# A clock that steps back by less is waited for; more means that the stamps before were wrong.
-CLOCK_HOLD_MS = 300_000
 
 
 class _DeviceError(Exception):
@@ -138,9 +136,7 @@ class ModbusReader:
 
     def _rows(self, block: Block, words: Sequence[int]) -> list[Row]:
         t_ms = self._clock.now_ms()
-        last_ms = self._last_ms.get(block.points[0].index)
-        if last_ms is not None and t_ms <= last_ms < t_ms + CLOCK_HOLD_MS:
-            self.counts.errors["clock back"] += 1
+        if self._clock_is_back(block, t_ms):
             return []
         rows: list[Row] = []
         for point in block.points:
@@ -154,6 +150,18 @@ class ModbusReader:
         self.counts.readings += len(rows)
         self.counts.last_good_ms = t_ms
         return rows
+
+    def _clock_is_back(self, block: Block, t_ms: int) -> bool:
+        """Whether to wait until the clock is past the last reading; after a large step it was wrong before, not now."""
+        last_ms = self._last_ms.get(block.points[0].index)
+        if last_ms is None or t_ms > last_ms:
+            return False
+        self.counts.errors["clock back"] += 1
+        if last_ms - t_ms < self._source.clock_hold_s * 1000:
+            return True
+        remedy = "check the time synchronisation of this machine; the readings before carry wrong times"
+        log.warning("clock_stepped_back", source=self._source.name, step_s=(last_ms - t_ms) // 1000, remedy=remedy)
+        return False
 
     def _refuse(self, block: Block, code: int) -> None:
         self.counts.errors[REFUSALS[code]] += 1

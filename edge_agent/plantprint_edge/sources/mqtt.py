@@ -17,6 +17,7 @@ import paho.mqtt.client as paho
 import structlog
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from plantprint.facts import Quality
 from plantprint.quantities import INT64_MAX, round_half_even
@@ -106,7 +107,11 @@ class MqttReader:
     async def _listen(self, client: aiomqtt.Client) -> None:
         acks: asyncio.Queue[_Ack] = asyncio.Queue()
         for topic in self._topics:
-            await client.subscribe(topic, qos=1)
+            granted = await client.subscribe(topic, qos=1)
+            if any(_refused(code) for code in granted):
+                self.counts.errors["subscription"] += 1
+                remedy = "check the topic and the broker's ACL for this agent"
+                log.error("subscription_refused", source=self._source.name, topic=topic, remedy=remedy)
         self._backoff.reset()
         self.connections += 1
         log.info("mqtt_source_connected", source=self._source.name, topics=len(self._topics))
@@ -167,6 +172,10 @@ async def _acknowledge(client: aiomqtt.Client, acks: "asyncio.Queue[_Ack]") -> N
             await asyncio.wait(chunks)
         if qos:
             client._client.ack(mid, qos)  # noqa: SLF001 - see the module's first lines
+
+
+def _refused(code: int | ReasonCode) -> bool:
+    return (code if isinstance(code, int) else code.value) >= 0x80
 
 
 def _tls(end: Endpoint) -> ssl.SSLContext:

@@ -32,6 +32,7 @@ create table posting (
     source text not null,
     entered_at timestamptz not null,
     quality smallint not null,
+    portion text not null default 'direct' check (portion in ('direct', 'idle')),
     amount bigint not null,
     cause text not null,
     known_at timestamptz not null

@@ -2,15 +2,15 @@
 
 create view report_posting as
 select site, hour_at, account_kind, account_id, work_unit, step, source, entered_at, quality, amount / 1e6 as amount,
-       cause, known_at
+       cause, known_at, portion
 from posting;
 
 create view report_batch as
 select site, batch, product, quantity, unit, status, started_at, ended_at from batch;
 
 create view report_account_hour as
-select site, hour_at, account_kind, account_id, work_unit, step, source, sum(amount) / 1e6 as amount
-from posting group by site, hour_at, account_kind, account_id, work_unit, step, source having sum(amount) <> 0;
+select site, hour_at, account_kind, account_id, work_unit, step, source, sum(amount) / 1e6 as amount, portion
+from posting group by site, hour_at, account_kind, account_id, work_unit, step, source, portion having sum(amount) <> 0;
 
 create view report_interval as
 select site, meter, hour_at, bucket - 1 as bucket, amount[bucket] / 1e6 as amount, quality[bucket] as quality,
@@ -58,7 +58,7 @@ left join (select distinct on (factor_id) factor_id, version, body from factor o
 -- (losses, overhead, export, stock) work_center is null.
 create view report_emission_hour as
 select a.site, a.hour_at, a.account_kind, a.account_id, u.work_center, a.work_unit, a.step, a.source, s.scope, s.unit,
-       a.amount, s.factor_id, s.factor_version, a.amount * s.kg_co2e_per_unit as kg_co2e
+       a.amount, s.factor_id, s.factor_version, a.amount * s.kg_co2e_per_unit as kg_co2e, a.portion
 from report_account_hour a
 left join report_source s using (site, source)
 left join report_work_unit u using (site, work_unit);

@@ -1,0 +1,165 @@
+"""Chunks of synthetic gateways, put into a broker before any collector looks, and a watch on their acknowledgements."""
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from plantprint.facts import Channel, Quality
+from plantprint.times import parse_instant
+from plantprint.wire import chunk, messages, topics
+from plantprint_cli.bench.common import wait_until
+
+SITE = "bench"
+_AGENTS = 8
+_START_MS = parse_instant("2026-03-02T06:00:00Z")
+# Every so many-th chunk comes twice, as after a lost acknowledgement.
+_REPEAT_EACH = 100
+_SESSION_S = 3600
+_CONNECT_S = 10.0
+_FILL_S = 60.0
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """`messages` in the order of sending; `rows` are their readings as (channel number from 1, t_ms, value, quality, 0)."""
+
+    messages: list[tuple[str, bytes, list[tuple[str, str]]]]
+    chunks: dict[str, int]
+    rows: NDArray[np.int64]
+    channels: int
+
+    @property
+    def readings(self) -> int:
+        return len(self.rows)
+
+
+def make_backlog(meters: int, seconds: int, chunk_rows: int) -> Backlog:
+    """`meters` counters read once a second for `seconds`, spread over gateways that take turns in sending."""
+    share = meters // _AGENTS
+    epoch = secrets.token_hex(8)
+    made = [_gateway(number, share, seconds, chunk_rows, epoch) for number in range(_AGENTS)]
+    sent = [message for turn in zip(*(messages for messages, _ in made), strict=True) for message in turn]
+    # A declaration first, hence `_AGENTS` on; the repeated chunk follows the next one.
+    for at in range(_AGENTS + _REPEAT_EACH, len(sent), _REPEAT_EACH + 1):
+        sent.insert(at, sent[at - 2])
+    parts = [part for turn in zip(*(parts for _, parts in made), strict=True) for part in turn]
+    chunks = {_agent(number): len(messages) for number, (messages, _) in enumerate(made)}
+    return Backlog(sent, chunks, np.concatenate(parts), share * _AGENTS)
+
+
+def _agent(number: int) -> str:
+    return f"gateway-{number}"
+
+
+def _gateway(
+    number: int, meters: int, seconds: int, chunk_rows: int, epoch: str
+) -> tuple[list[tuple[str, bytes, list[tuple[str, str]]]], list[NDArray[np.int64]]]:
+    name = _agent(number)
+    table = chunk.encode_table([Channel(name, f"m{i:04d}.energy", "kWh", 2, "counter") for i in range(meters)])
+    hash_ = chunk.table_hash(table)
+    index = np.tile(np.arange(meters), seconds)
+    second = np.repeat(np.arange(seconds), meters)
+    wobble = index * 7919 % 97
+    columns = (
+        index,
+        _START_MS + second * 1000 + wobble,
+        1000 + second * (1 + wobble),
+        np.full_like(index, Quality.MEASURED),
+    )
+    rows = np.column_stack(columns)
+    pieces = [rows[begin : begin + chunk_rows] for begin in range(0, len(rows), chunk_rows)]
+    bodies = [("declare", table, meters), *(("readings", chunk.encode_rows(p.tolist()), len(p)) for p in pieces)]
+    topic = topics.up(SITE, name, "fill")
+    sent = []
+    for seq, (kind, body, n) in enumerate(bodies):
+        header, payload = chunk.seal(SITE, name, epoch, seq, kind, body, n, table=hash_)
+        sent.append((topic, payload, chunk.properties(header)))
+    first_id = number * meters + 1
+    revision = np.zeros(len(rows), np.int64)
+    stored = np.column_stack((rows[:, 0] + first_id, *rows.T[1:], revision))
+    return sent, [stored[begin : begin + chunk_rows] for begin in range(0, len(rows), chunk_rows)]
+
+
+@contextmanager
+def filled(url: str, slots: Sequence[str], backlog: Backlog) -> Iterator[list[str]]:
+    """Client ids, one per part of the slots, for which the broker holds the backlog; their sessions end with the block."""
+    names = [f"bench-{secrets.token_hex(4)}" for _ in slots]
+    for name, part in zip(names, slots, strict=True):
+        with _connected(url, name, _SESSION_S) as client:
+            client.subscribe([(topics.up_filter(slot), SubscribeOptions(qos=1)) for slot in part])
+            time.sleep(0.2)  # until the broker has the filters
+    with _connected(url, "bench-fill", 0) as client:
+        sent = [_publish(client, *message) for message in backlog.messages]
+        wait_until("the broker has taken the backlog", lambda: all(s.is_published() for s in sent), _FILL_S)
+    try:
+        yield names
+    finally:
+        for name in names:
+            with _connected(url, name, 0, clean=True):
+                pass
+
+
+def _publish(client: paho.Client, topic: str, payload: bytes, names: list[tuple[str, str]]) -> paho.MQTTMessageInfo:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.UserProperty = names
+    return client.publish(topic, payload, qos=1, properties=properties)
+
+
+@dataclass
+class Acked:
+    """What agents have been told; `last_s` is the wall time of the last acknowledgement that said something new."""
+
+    chunks: dict[str, int]
+    done: dict[str, int] = field(default_factory=dict)
+    last_s: float = 0.0
+
+    def complete(self) -> bool:
+        """Every chunk of every agent is acknowledged."""
+        return self.done == self.chunks
+
+    def take(self, topic: str, payload: bytes) -> None:
+        """One acknowledgement."""
+        agent = topic.rpartition("/")[2]
+        for ranges in messages.decode_ack(payload).received.values():
+            count = ranges[0][1] + 1 if ranges[0][0] == 0 else 0
+            if count > self.done.get(agent, 0):
+                self.done[agent], self.last_s = count, time.time()
+
+
+@contextmanager
+def watched(url: str, backlog: Backlog) -> Iterator[Acked]:
+    """Hears every acknowledgement to the backlog's agents."""
+    acked = Acked(backlog.chunks)
+    with _connected(url, "bench-watch", 0) as client:
+        client.on_message = lambda _, __, message: acked.take(message.topic, message.payload)
+        client.subscribe(topics.ack(SITE, "x").removesuffix("x") + "+", qos=1)
+        time.sleep(0.2)  # until the broker has the filter
+        yield acked
+
+
+@contextmanager
+def _connected(url: str, client_id: str, session_s: int, *, clean: bool = False) -> Iterator[paho.Client]:
+    parts = urlsplit(url)
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
+    client.max_inflight_messages_set(100)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = session_s
+    client.connect(str(parts.hostname), parts.port or 1883, clean_start=clean, properties=properties)
+    client.loop_start()
+    wait_until("connected to the broker", client.is_connected, _CONNECT_S)
+    try:
+        yield client
+    finally:
+        client.disconnect()
+        client.loop_stop()

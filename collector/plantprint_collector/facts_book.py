@@ -1,0 +1,70 @@
+"""The facts of a site kept up to date: reloads only what marks say has changed, and tells which time that touches."""
+
+from typing import Any
+
+from psycopg import Connection
+
+from plantprint_collector.books import Range, SiteFacts, load_facts, touched_by_production
+from plantprint_collector.facts_store import count_factors
+from plantprint_collector.ledger_marks import AGAIN, Marks
+
+Conn = Connection[tuple[Any, ...]]
+Touched = tuple[Range, str]
+"""A span of time whose settled hours must be accounted again, and why."""
+
+_FAR_MS = 2**50
+
+
+class FactsBook:
+    """`facts` is None while the site has no plant model."""
+
+    def __init__(self, site: str) -> None:
+        self.site = site
+        self.facts: SiteFacts | None = None
+
+    def refresh(self, conn: Conn, marks: Marks) -> list[Touched]:
+        """Brings the facts up to the caller's snapshot; readings touch only what their meter's first ones do here."""
+        old = self.facts
+        events = [(span, cause) for span, cause in marks.site if cause.startswith("event")]
+        others = [(span, cause.removeprefix(AGAIN)) for span, cause in marks.site if _concerns_hours(cause)]
+        if old is None or self._must_reload(conn, old, marks):
+            self.facts = load_facts(conn, self.site)
+        elif events:
+            self.facts = old.with_events(conn, [span for span, _ in events])
+        if self.facts is None:
+            return []
+        return [*others, *self._by_events(old, self.facts, events), *self._by_first_readings(old, self.facts, marks)]
+
+    def _must_reload(self, conn: Conn, old: SiteFacts, marks: Marks) -> bool:
+        known = {s.channel_id for stored in old.channels.values() for s in stored}
+        return (
+            any(cause.startswith("model") for _, cause in marks.site)
+            or not marks.channels.keys() <= known
+            or count_factors(conn) != old.factor_rows
+        )
+
+    def _by_events(self, old: SiteFacts | None, new: SiteFacts, events: list[Touched]) -> list[Touched]:
+        """After a restart what the events changed is not known any more, only since when it may be."""
+        if not events:
+            return []
+        if old is None:
+            return [((low, _FAR_MS), cause) for (low, _), cause in events]
+        cause = ", ".join(sorted({cause for _, cause in events}))
+        return [(span, cause) for span in touched_by_production(old, new, _FAR_MS)]
+
+    def _by_first_readings(self, old: SiteFacts | None, new: SiteFacts, marks: Marks) -> list[Touched]:
+        """A meter's first reading ends the time in which it counted as missing; a new stream ends the one before it."""
+        mapped, known = new.mapped_channels(), {} if old is None else old.first_ms
+        touched: list[Touched] = []
+        for channel_id, spans in marks.channels.items():
+            first_ms = spans[0][0]
+            if channel_id in mapped and channel_id not in known and new.first_ms.get(channel_id, first_ms) >= first_ms:
+                low = 0 if new.is_first(channel_id, first_ms) else first_ms
+                touched.append(((low, _FAR_MS), "first reading"))
+        new.learn_first(marks.channels)
+        return touched
+
+
+def _concerns_hours(cause: str) -> bool:
+    """A gap that an agent reports says why readings are missing, which the hours show by themselves."""
+    return not cause.startswith(("event", "gap"))

@@ -1,0 +1,153 @@
+"""Hourly grid intensity as a factor that differs by hour: reading of a series, and the factor of one entered hour.
+
+The inventory takes direct emissions; the footprint takes the life cycle, of which generation is the direct part.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from io import StringIO
+
+from plantprint.factors import Factor, FactorError, Purpose
+from plantprint.quantities import round_half_even
+from plantprint.times import HOUR_MS, format_instant, from_ms, hour_floor, parse_instant
+
+_COLUMNS = ("datetime_utc", "ci_direct_g_per_kwh", "ci_lifecycle_g_per_kwh", "estimated")
+_NANO = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class HourIntensity:
+    """Kg per kWh in one hour: what plants emitted, the whole life cycle, and whether the publisher estimated it."""
+
+    direct: Decimal
+    life_cycle: Decimal
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FactorSeries:
+    """A named series of hours; `source` is the credit that its licence asks for."""
+
+    factor_id: str
+    geography: str
+    source: str
+    hours: Mapping[int, HourIntensity]
+
+    def at(self, t_ms: int, purpose: Purpose) -> Factor | None:
+        """The factor per kWh of the UTC hour that holds `t_ms`; None where the series has no such hour."""
+        hour_ms = hour_floor(t_ms)
+        hour = self.hours.get(hour_ms)
+        if hour is None:
+            return None
+        whole = purpose == "footprint"
+        day = format_instant(hour_ms)[:10]
+        upstream = hour.life_cycle - hour.direct
+        return Factor(
+            factor_id=self.factor_id,
+            version=1,
+            name=f"Grid electricity of the hour, {self.geography}",
+            name_zh="",
+            value=hour.life_cycle if whole else hour.direct,
+            unit="kWh",
+            gases="CO2e",
+            co2_fossil_kg=None,
+            co2_biogenic_kg=None,
+            ch4_kg=None,
+            n2o_kg=None,
+            gwp_set="as published",
+            geography=self.geography,
+            data_year=from_ms(hour_ms).year,
+            published_on="",
+            valid_from=day,
+            valid_to=day,
+            stage="generation mix of the hour, life cycle" if whole else "generation of the hour",
+            basis="estimated by the publisher" if hour.estimated else "published",
+            source=self.source,
+            source_table=format_instant(hour_ms),
+            verification="",
+            notes="",
+            category="electricity",
+            subject="electricity.grid",
+            purpose=purpose,
+            component="life_cycle" if whole else "generation",
+            parts=f"generation:{hour.direct} upstream:{upstream}" if whole and upstream >= 0 else "",
+        )
+
+
+def parse_series(text: str, factor_id: str, place: str, source: str) -> FactorSeries:
+    """A CSV of hours (datetime_utc, zone, ci_direct_g_per_kwh, ci_lifecycle_g_per_kwh, estimated) as one series.
+
+    Raises `FactorError` naming the row of `place` for a missing column, a bad number, a time that is no full hour, an
+    hour given twice or a second zone. Hours may be missing: they are unknown, never filled.
+    """
+    rows = csv.DictReader(StringIO(text))
+    missing = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
+    if missing:
+        raise FactorError(
+            f"{place}: an hourly series needs the columns {', '.join(_COLUMNS)}; missing: {', '.join(missing)}"
+        )
+    hours: dict[int, HourIntensity] = {}
+    zones: set[str] = set()
+    for at, row in _rows(rows, place):
+        hour_ms, hour = _hour(row, at)
+        if hour_ms in hours:
+            raise FactorError(f"{at}: {row['datetime_utc']} is given twice")
+        hours[hour_ms] = hour
+        zones.add(row.get("zone", ""))
+        if len(zones) > 1:
+            raise FactorError(f"{at}: a second zone {row['zone']!r}; one series is one zone")
+    if not hours:
+        raise FactorError(f"{place}: the series has no hours")
+    return FactorSeries(factor_id, zones.pop(), source, hours)
+
+
+def missing_hours(series: FactorSeries) -> list[int]:
+    """Hours between the first and the last that the series does not have."""
+    first, last = min(series.hours), max(series.hours)
+    return [hour for hour in range(first, last, HOUR_MS) if hour not in series.hours]
+
+
+def scaled_to_year(series: FactorSeries, load: Mapping[int, int], yearly: Decimal, factor_id: str) -> FactorSeries:
+    """The shape of a series at the level of a `yearly` life cycle factor: weighted by `load` its mean is that factor.
+
+    For insight where only a yearly factor is official; `factor_id` and source say that it is scaled. Raises `FactorError`
+    when no hour has both load and intensity.
+    """
+    common = [hour for hour in load if hour in series.hours]
+    weighted = sum(series.hours[hour].life_cycle * load[hour] for hour in common)
+    if not weighted:
+        raise FactorError(f"{factor_id}: no hour has both a load and an intensity, so there is no profile to scale")
+    ratio = yearly * sum(load[hour] for hour in common) / weighted
+    hours = {
+        at: HourIntensity(_nano(hour.direct * ratio), _nano(hour.life_cycle * ratio), hour.estimated)
+        for at, hour in series.hours.items()
+    }
+    source = f"profile of {series.factor_id} scaled to a yearly {yearly} kg/kWh, not official; {series.source}"
+    return FactorSeries(factor_id, series.geography, source, hours)
+
+
+def _rows(rows: Iterator[dict[str, str]], place: str) -> Iterator[tuple[str, dict[str, str]]]:
+    for number, row in enumerate(rows, start=2):
+        yield f"{place} row {number}", row
+
+
+def _hour(row: Mapping[str, str], at: str) -> tuple[int, HourIntensity]:
+    stamp = row["datetime_utc"].strip().replace(" ", "T").removesuffix("Z")
+    try:
+        hour_ms = parse_instant(f"{stamp}Z")
+        direct = Decimal(row["ci_direct_g_per_kwh"]) / 1000
+        life_cycle = Decimal(row["ci_lifecycle_g_per_kwh"]) / 1000
+    except (ValueError, InvalidOperation) as error:
+        raise FactorError(f"{at}: {error}") from error
+    if hour_ms % HOUR_MS:
+        raise FactorError(f"{at}: {row['datetime_utc']} is no full hour")
+    if not (direct.is_finite() and life_cycle.is_finite()) or min(direct, life_cycle) < 0:
+        raise FactorError(f"{at}: an intensity is a number that is not negative")
+    return hour_ms, HourIntensity(direct, life_cycle, row["estimated"].strip() not in ("", "0", "false", "False"))
+
+
+def _nano(value: Decimal) -> Decimal:
+    numerator, denominator = (value * _NANO).as_integer_ratio()
+    return Decimal(round_half_even(numerator, denominator)).scaleb(-9)

@@ -1,0 +1,196 @@
+"""How a ledger is valued: purpose, GWP set, method and choice of factors, and the rate of a source in an entered hour.
+
+Location- and market-based, AR5 and AR6, the factors known then and now are views of one ledger, never other postings.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from plantprint.factor_choice import Wanted, as_known, choose
+from plantprint.factor_series import FactorSeries
+from plantprint.factors import Factor, FactorChoice, FactorError, Purpose, choose_factor, misused
+from plantprint.facts import Issue
+from plantprint.gwp import GwpError, GwpSet
+from plantprint.market import RESIDUAL, Market, hour_shares
+from plantprint.plant.model import Source
+from plantprint.quantities import UnitError, conversion
+from plantprint.rates import Rate, added, mixed, rate_of
+from plantprint.times import format_instant, from_ms, hour_floor
+
+LOCATION_BASED = "location-based"
+MARKET_BASED = "market-based"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a footprint is asked for. All defaults: the published value of the factor that the plant model names.
+
+    `also`: by source, more factors that come with it (the upstream of its fuel). `series`: hourly factors by the id that
+    the plant model names. `subjects`: factors to choose from where the model names a subject (electricity.grid), for a
+    site in `geography`, as known at `known_at_ms`.
+    """
+
+    purpose: Purpose | None = None
+    gwp_set: GwpSet | None = None
+    also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    series: Mapping[str, FactorSeries] = field(default_factory=dict)
+    subjects: tuple[Factor, ...] = ()
+    geography: str = "GLO"
+    known_at_ms: int | None = None
+    market: Market | None = None
+
+    @property
+    def method(self) -> str:
+        return LOCATION_BASED if self.market is None else MARKET_BASED
+
+
+class RateBook:
+    """Rates by source and entered hour, each worked out once, with the choices and issues that came up on the way."""
+
+    def __init__(self, sources: Iterable[Source], library: Mapping[str, Factor], view: View) -> None:
+        self._sources = {source.id: source for source in sources}
+        self._view = view
+        self._library = library if view.known_at_ms is None else as_known(library.values(), view.known_at_ms)
+        self._named = {factor.subject for factor in view.subjects}
+        self._shares = {} if view.market is None else hour_shares(view.market)
+        self._certified = set() if view.market is None else {one.hour_ms for one in view.market.certificates}
+        self._rates: dict[tuple[str, int], Rate | None] = {}
+        self._used: dict[tuple[str, str], tuple[FactorChoice, int]] = {}
+        self.issues: set[Issue] = set()
+
+    def source(self, source_id: str) -> Source | None:
+        return self._sources.get(source_id)
+
+    def rate(self, source_id: str, entered_ms: int) -> Rate | None:
+        """What a unit of a source that entered then emits; None, and an issue, where it is not known."""
+        slot = (source_id, self._slot(source_id, entered_ms))
+        if slot not in self._rates:
+            self._rates[slot] = self._work_out(source_id, entered_ms)
+        return self._rates[slot]
+
+    def choices(self) -> dict[tuple[str, str], tuple[FactorChoice, int]]:
+        """By (source, factor id): the choice and the first entered hour that it was used for."""
+        return dict(sorted(self._used.items()))
+
+    def _slot(self, source_id: str, entered_ms: int) -> int:
+        """What a rate depends on besides its source: the hour, the year, or nothing."""
+        source = self._sources.get(source_id)
+        market = self._view.market
+        if source is None:
+            return 0
+        if source.factor in self._view.series or (market is not None and market.source == source_id):
+            return hour_floor(entered_ms)
+        return from_ms(entered_ms).toordinal() if self._chosen_by_subject(source) else 0
+
+    def _chosen_by_subject(self, source: Source) -> bool:
+        return source.factor not in self._library and source.factor in self._named
+
+    def _work_out(self, source_id: str, entered_ms: int) -> Rate | None:
+        source = self._sources.get(source_id)
+        if source is None:
+            message = (
+                f"{source_id} has amounts on this account but is not in the plant model, so its emission is unknown"
+            )
+            self.issues.add(Issue("source-unknown", source_id, message, "put the source back into plant.yaml"))
+            return None
+        market = self._view.market
+        if market is not None and market.source == source_id:
+            own = self._market_rate(source, market, entered_ms)
+        else:
+            own = self._rate(self._choice(source, entered_ms), source, entered_ms)
+        others = [self._companion(source, factor_id, entered_ms) for factor_id in self._view.also.get(source_id, ())]
+        rates = [rate for rate in (own, *others) if rate is not None]
+        return added(rates) if len(rates) == 1 + len(others) else None
+
+    def _choice(self, source: Source, entered_ms: int) -> FactorChoice | Issue:
+        series = self._view.series.get(source.factor)
+        if series is not None:
+            factor = series.at(entered_ms, self._view.purpose or "inventory")
+            if factor is not None:
+                return self._typed(
+                    source, factor, f"hourly series named for {source.id}; the value of its first hour is shown"
+                )
+            hour = format_instant(hour_floor(entered_ms))
+            message = f"the series {series.factor_id} has no value for {hour}, so the emission of that hour is unknown"
+            return Issue(
+                "factor-hour", source.id, message, "add the missing hours of the series", hour_floor(entered_ms)
+            )
+        if self._chosen_by_subject(source):
+            return self._by_subject(source, entered_ms)
+        return choose_factor(source, self._library, self._view.purpose)
+
+    def _by_subject(self, source: Source, entered_ms: int) -> FactorChoice | Issue:
+        wanted = Wanted(source.factor, source.unit, self._view.geography, entered_ms, self._view.purpose or "inventory")
+        chosen = choose(self._view.subjects, wanted, self._view.known_at_ms)
+        if isinstance(chosen, Issue):
+            return replace(chosen, place=source.id)
+        self.issues.update(replace(issue, place=source.id, at_ms=0) for issue in chosen.issues)
+        return self._typed(source, chosen.factor, f"chosen for {source.id}; {chosen.reason}")
+
+    def _companion(self, source: Source, factor_id: str, entered_ms: int) -> Rate | None:
+        choice = choose_factor(source.model_copy(update={"factor": factor_id}), self._library, self._view.purpose)
+        if isinstance(choice, FactorChoice):
+            choice = replace(choice, reason=choice.reason.replace("named for", "comes with", 1))
+        return self._rate(choice, source, entered_ms)
+
+    def _market_rate(self, source: Source, market: Market, entered_ms: int) -> Rate | None:
+        hour_ms = hour_floor(entered_ms)
+        shares = self._shares.get(hour_ms)
+        if shares is None:
+            shares = {RESIDUAL: Fraction(1)}
+            if hour_ms in self._certified:
+                message = (
+                    f"the site's import of {format_instant(hour_ms)} is not known, so its certificates match nothing"
+                )
+                self.issues.add(
+                    Issue(
+                        "market-import", source.id, message, "give the import of every hour with certificates", hour_ms
+                    )
+                )
+        parts: list[tuple[Fraction, Rate]] = []
+        for name, share in shares.items():
+            rate = self._rate(self._covering(source, market, name, entered_ms), source, entered_ms)
+            if rate is None:
+                return None
+            parts.append((share, rate))
+        return mixed(parts)
+
+    def _covering(self, source: Source, market: Market, name: str, entered_ms: int) -> FactorChoice | Issue:
+        if name != RESIDUAL:
+            return self._typed(source, market.contracts[name], f"contract {name}, matched by hour")
+        if market.residual is not None:
+            return self._typed(source, market.residual, "residual mix, for what no contract covers")
+        message = "no residual mix is known, so what no contract covers takes the location-based factor"
+        self.issues.add(
+            Issue(
+                "residual-missing",
+                source.id,
+                message,
+                "give the market a residual mix (aib.residual..., or your grid's)",
+            )
+        )
+        return self._choice(source, entered_ms)
+
+    def _typed(self, source: Source, factor: Factor, reason: str) -> FactorChoice | Issue:
+        misuse = misused(factor, source.id, self._view.purpose)
+        if misuse is not None:
+            return misuse
+        choice = choose_factor(source.model_copy(update={"factor": factor.factor_id}), {factor.factor_id: factor})
+        return choice if isinstance(choice, Issue) else replace(choice, reason=reason)
+
+    def _rate(self, choice: FactorChoice | Issue, source: Source, entered_ms: int) -> Rate | None:
+        if isinstance(choice, Issue):
+            self.issues.add(choice)
+            return None
+        try:
+            rate = rate_of(choice.factor, conversion(source.unit, choice.factor.unit), self._view.gwp_set)
+        except (FactorError, GwpError, UnitError) as error:
+            self.issues.add(
+                Issue("factor-unusable", source.id, str(error), "correct the factor, or ask for another GWP set")
+            )
+            return None
+        key = (source.id, choice.factor.factor_id)
+        known, first = self._used.get(key, (choice, entered_ms))
+        self._used[key] = (choice if entered_ms < first else known, min(first, entered_ms))
+        return rate
