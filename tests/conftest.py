@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 import servers
+from browser_rig import browser  # noqa: F401 - a fixture
 from fixtures_timescale import TimescaleServer, timescale  # noqa: F401 - timescale is a fixture
 
 from plantprint_cli.embedded import Instance, temporary_instance

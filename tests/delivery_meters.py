@@ -55,7 +55,7 @@ class Meters:
         self.last_step = -1
         self.problems: list[str] = []
         self._site = site
-        self._finishing = threading.Event()
+        self._finish_after: int | None = None
         self._confirmed = 0
         self._thread = threading.Thread(target=self._emit, name="meters", daemon=True)
         client = self._client = paho.Client(CallbackAPIVersion.VERSION2, f"meters-{site}", protocol=paho.MQTTv5)
@@ -72,8 +72,8 @@ class Meters:
         self._thread.start()
 
     def finish(self, timeout_s: float = 30.0) -> None:
-        """Goes on to the end of the site's hour, and waits until the broker has confirmed everything."""
-        self._finishing.set()
+        """Emits once more at least, to the end of the site's hour, and waits until the broker has confirmed all."""
+        self._finish_after = self.last_step
         self._thread.join(timeout_s)
         deadline_s = time.monotonic() + timeout_s
         while self._confirmed < DEVICES * (self.last_step + 1) and time.monotonic() < deadline_s:
@@ -108,7 +108,7 @@ class Meters:
                 payload = f'{{"at":{instant_of(step)},"kwh":[{text}]}}'
                 self._client.publish(topic_of(self._site, device), payload, qos=1)
             self.last_step = step
-            if self._finishing.is_set() and step % STEPS_PER_HOUR == 0:
+            if self._finish_after is not None and step > self._finish_after + 1 and step % STEPS_PER_HOUR == 0:
                 return
 
     def _on_publish(self, _client: paho.Client, _data: Any, _mid: int, code: Any, _properties: Any) -> None:

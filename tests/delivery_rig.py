@@ -14,8 +14,9 @@ from urllib.request import urlopen
 import apsw
 import psycopg
 import servers
-from delivery_meters import CHANNELS, Meters, agent_yaml, instant_of, plant_yaml
+from delivery_meters import Meters, agent_yaml, instant_of, plant_yaml
 
+from plantprint.times import format_instant, parse_instant
 from plantprint.wire.chunk import decode_rows, decode_table, table_hash, unseal
 from plantprint_cli import setup
 from plantprint_cli.embedded import Child, Command, EmbeddedBroker, EmbeddedPostgres, Instance, PostgresSettings
@@ -126,21 +127,17 @@ class Rig:
 
     def flows_since(self, wall_s: float) -> bool:
         status = self.status()
-        return bool(status) and (status["uplink"]["last_ack_ms"] or 0) > wall_s * 1000
+        last_ack_at = status["uplink"]["last_ack_at"] if status else None
+        return last_ack_at is not None and parse_instant(last_ack_at) > wall_s * 1000
 
     def drained(self) -> bool:
-        """The edge holds nothing that is not acknowledged, and the newest of each meter is in the store."""
+        """The edge has taken the last that the meters emitted, and holds nothing that is not acknowledged."""
         status = self.status()
-        if not status or status["outbox"]["unacked_chunks"]:
-            return False
-        at_the_end = (
-            "select count(*) from latest join channel using (channel_id) where site = %s"
-            " and (extract(epoch from measured_at) * 1000)::bigint = %s"
+        return (
+            bool(status)
+            and status["outbox"]["unacked_chunks"] == 0
+            and status["sources"][0]["last_good_at"] == format_instant(instant_of(self._meters.last_step))
         )
-        try:
-            return self.query(at_the_end, (self.site, instant_of(self._meters.last_step))) == [(CHANNELS,)]
-        except psycopg.OperationalError:
-            return False  # it still recovers from its last crash
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database.dsn, autocommit=True) as conn:

@@ -15,7 +15,7 @@ from plantprint_cli.embedded.processes import find_processes_inside
 _PAUSE_S = (0.4, 1.6)
 _DOWN_S = (0.1, 0.6)
 _POLL_S = 0.005
-_FLOW_S_MAX = 30.0
+_WAIT_S_MAX = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,24 @@ def make_plan(rng: random.Random) -> list[Step]:
 class Storm:
     """Kills and restarts `children` from the main thread, which is the one that children are started from."""
 
-    def __init__(self, children: Mapping[str, Child], rng: random.Random, flows_since: Callable[[float], bool]) -> None:
-        """`flows_since(s)`: whether readings were acknowledged after that instant of `time.time()`."""
+    def __init__(
+        self,
+        children: Mapping[str, Child],
+        rng: random.Random,
+        flows_since: Callable[[float], bool],
+        flow_s_max: float,
+    ) -> None:
+        """`flows_since(s)`: whether readings were acknowledged after that instant of `time.time()`.
+
+        When none are within `flow_s_max` the storm goes on all the same; `standstills` counts that.
+        """
         self.kills: list[Kill] = []
+        self.standstills = 0
         self.lasted_s = 0.0
         self._children = children
         self._rng = rng
         self._flows_since = flows_since
+        self._flow_s_max = flow_s_max
         self._began_s = time.time()
         self._started_s = dict.fromkeys(children, self._began_s)
         self._restart_s: dict[str, float] = {}
@@ -69,16 +80,16 @@ class Storm:
         for step in plan:
             self._sleep(self._rng.uniform(*_PAUSE_S))
             if step.in_flow:
-                self._wait(self._flows, "readings get through")
+                self.standstills += not self._until(self._flows, self._flow_s_max)
                 self._sleep(self._rng.uniform(0, 0.3))
             for victim in step.victims:
-                self._wait(self._children[victim].is_alive, f"{victim} runs")
+                assert self._until(self._children[victim].is_alive, _WAIT_S_MAX), f"{victim} is not started again"
                 before_kill(victim)
                 self._kill(victim)
                 if len(step.victims) > 1:
                     # Nothing comes back before the last of them is gone.
                     self._sleep(self._rng.uniform(0, 0.1), restart=False)
-        self._wait(lambda: not self._restart_s, "all are started")
+        assert self._until(lambda: not self._restart_s, _WAIT_S_MAX), "not all are started again"
         self.lasted_s = time.time() - self._began_s
 
     def kills_by_process(self) -> dict[str, int]:
@@ -103,11 +114,13 @@ class Storm:
                 self._restart_due()
             time.sleep(_POLL_S)
 
-    def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        until_s = time.time() + _FLOW_S_MAX
+    def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        until_s = time.time() + timeout_s
         while not condition():
-            assert time.time() < until_s, f"in the storm, after {_FLOW_S_MAX} s still not: {what}"
+            if time.time() >= until_s:
+                return False
             self._sleep(_POLL_S)
+        return True
 
     def _restart_due(self) -> None:
         for name in [name for name, due_s in self._restart_s.items() if time.time() >= due_s]:

@@ -81,7 +81,7 @@ def steady(meter: str, from_s: int, to_s: int, every_s: int = 60, per_hour: int 
 class Rig:
     """`told` holds what was published; the site's time is that of its newest reading unless a clock is given."""
 
-    def __init__(self, dsn: str, site: str = SITE, clock: SiteClock = SiteClock("data"), **settings: Any) -> None:
+    def __init__(self, dsn: str, site: str = SITE, clock: SiteClock | None = None, **settings: Any) -> None:
         self.dsn, self.site = dsn, site
         self.settings = AccountantSettings(**{"live_ms": 1, **settings})
         self.conn: Conn = connect(dsn, application="test-rig", timeout_s=60)
@@ -91,7 +91,7 @@ class Rig:
         self._writer = ReadingWriter(staged_s=3600)
         self._passes = 0
         store.ensure_site(self.conn, site)
-        store.set_clock(self.conn, site, clock)
+        store.set_clock(self.conn, site, clock or SiteClock("data"))
         self.restart()
 
     def __enter__(self) -> Self:
@@ -152,9 +152,9 @@ class Rig:
     def steady(self, from_s: int, to_s: int, every_s: int = 60, meters: Sequence[str] = METERS) -> None:
         self.store({meter: steady(meter, from_s, to_s, every_s) for meter in meters})
 
-    def event(self, kind: EventKind, at_s: float, event_id: str = "", revision: int = 0, **body: Any) -> None:
+    def event(self, kind: EventKind, at_s: float, name: str = "", revision: int = 0, /, **body: Any) -> None:
         """An event so many seconds after HOUR; without an id it is named for its contents."""
-        name = event_id or f"{kind}-{'-'.join(str(value) for value in body.values())}"
+        name = name or f"{kind}-{'-'.join(str(value) for value in body.values())}"
         event = ProductionEvent("mes", name, revision, kind, HOUR + round(at_s * 1000), body)
         assert store.insert_event(self.conn, self.site, event) == "stored"
 

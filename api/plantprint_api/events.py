@@ -23,6 +23,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "state": ("work_unit", "state"),
     "shipment": ("shipment", "batch"),
     "withdraw": ("event_id",),
+    "activity": ("source", "from", "to"),
 }
 NAME_LENGTH_MAX = 200
 REVISION_MAX = 2**31 - 1

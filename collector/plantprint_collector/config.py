@@ -36,7 +36,7 @@ class Settings(BaseSettings):
         default=1000, gt=0, description="most messages waiting for the writer (at most 64 KB each); then reading stops"
     )
     commit_ms_max: int = Field(default=20, ge=0, description="how long a transaction gathers messages, in milliseconds")
-    commit_rows_max: int = Field(default=20_000, gt=0, description="readings after which a transaction is written")
+    commit_rows_max: int = Field(default=50_000, gt=0, description="readings after which a transaction is written")
     staged_s: float = Field(
         default=60.0,
         ge=0,

@@ -46,11 +46,11 @@ def carry_before(conn: Conn, site: str, hour_ms: int) -> Carry:
 def settle(
     conn: Conn, facts: SiteFacts, first_ms: int, count: int, now_ms: int, pace: Pace, seconds_max: float
 ) -> Worked:
-    """Settles up to `count` hours from `first_ms` in order, as many as fit into `seconds_max`."""
+    """Settles up to `count` hours from `first_ms` in order, as many as fit into `seconds_max` but at least one."""
     worked = Worked()
     began = time.monotonic()
     carry = carry_before(conn, facts.site, first_ms)
-    while worked.hours < count and time.monotonic() - began < seconds_max:
+    while worked.hours < count and (not worked.hours or time.monotonic() - began < seconds_max):
         started = time.monotonic()
         start = first_ms + worked.hours * HOUR_MS
         hours = [start + n * HOUR_MS for n in range(min(pace.hours, count - worked.hours))]
@@ -72,7 +72,7 @@ def rework(
     pace = Pace()
     began = time.monotonic()
     waiting = sorted(hour for hour in hours if hour <= last_ms)
-    while waiting and time.monotonic() - began < seconds_max:
+    while waiting and (not worked.hours or time.monotonic() - began < seconds_max):
         carry = carry_before(conn, facts.site, waiting[0])
         span = [waiting[0] + n * HOUR_MS for n in range(pace.hours) if waiting[0] + n * HOUR_MS <= last_ms]
         stored = load_hours(conn, facts.site, span[0], span[-1])

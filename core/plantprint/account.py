@@ -1,45 +1,59 @@
 """One hour of a plant accounted: from its meters' readings and its production to postings that add up exactly."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from plantprint.allocation import Account, Piece, allocate, cut, segments
-from plantprint.divide_arrays import Ints
+from plantprint.divide_arrays import Ints, divide_arrays
 from plantprint.facts import Issue, Quality
 from plantprint.flows import Durations, Flows, believable, hour_flows
 from plantprint.intervals import CounterState, MeterHour, MeterSeries, meter_hour
 from plantprint.ledger import Net, PostingKey
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Production
+from plantprint.stores import Layers, Level, Levels, contents, layers_from_json, layers_to_json, read_level
 from plantprint.times import HOUR_MS
 from plantprint.tracing import Row, Stock, StockLayer, Traced, trace
 
 _ALWAYS: Mapping[str, int] = {}
+_NO_LEVELS: Levels = {}
 _RESIDUALS = ("export", "losses", "unmetered")
 
 
 @dataclass(frozen=True)
 class Carry:
-    """What an hour hands to the next: the last good state of each meter, and what pools could not hand out."""
+    """What an hour hands to the next: the last good state of each meter, what pools could not hand out, what stores hold.
+
+    `pending` is what waits for the end of idle windows.
+    """
 
     meters: dict[str, CounterState]
     stock: dict[str, tuple[StockLayer, ...]]
+    stores: dict[str, Layers] = field(default_factory=dict)
+    pending: Pending = Pending()
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        body: dict[str, Any] = {
             "meters": {meter: state.to_json() for meter, state in sorted(self.meters.items())},
             "stock": {pool: [list(layer) for layer in layers] for pool, layers in sorted(self.stock.items())},
         }
+        if self.stores:
+            body["stores"] = layers_to_json(self.stores)
+        if self.pending != Pending():
+            body["pending"] = self.pending.to_json()
+        return body
 
     @staticmethod
     def from_json(body: Mapping[str, Any]) -> "Carry":
         return Carry(
             {meter: CounterState.from_json(state) for meter, state in body["meters"].items()},
             {pool: tuple((str(s), int(e), int(q), int(a)) for s, e, q, a in v) for pool, v in body["stock"].items()},
+            layers_from_json(body.get("stores", {})),
+            Pending.from_json(body.get("pending", {})),
         )
 
 
@@ -61,8 +75,10 @@ class Use:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HourAccount:
-    """An accounted hour. `uses` are `net` by bucket, stock left out.
+    """An accounted hour. `uses` are `net` by bucket: where amounts were used, before windows that ended in the hour
+    moved them, stock and activities left out.
 
+    `closed` are those windows, `inferred` the states that nobody reported.
     `missing_ms` is per batch the time of its work units in which a meter behind them was unknown (such a batch is
     incomplete), `missing_ms_by_work_unit` the same per work unit.
     """
@@ -75,6 +91,8 @@ class HourAccount:
     carry: Carry
     missing_ms: dict[str, int]
     missing_ms_by_work_unit: dict[str, int]
+    closed: tuple[Closed, ...] = ()
+    inferred: tuple[StateSpan, ...] = ()
 
 
 def account_hour(  # noqa: PLR0917 - the facts of an hour, one by one, as the contract names them
@@ -85,24 +103,36 @@ def account_hour(  # noqa: PLR0917 - the facts of an hour, one by one, as the co
     carry: Carry,
     until_ms: int,
     since_ms: Mapping[str, int] = _ALWAYS,
+    window_ends_ms: Collection[int] = (),
 ) -> HourAccount:
     """Accounts the hour from `hour_ms`, a function of the facts given and nothing else.
 
     `series` has the readings of each meter that has a channel, `carry` comes from the hour before, `until_ms` is the
     site's now: what lies after it is not missing. `since_ms` is each meter's first reading ever, where known: a meter
-    that was not there yet is not missing, but a batch that ran before it is incomplete. Raises `AssertionError` when
-    amounts do not add up exactly.
+    that was not there yet is not missing, but a batch that ran before it is incomplete. `window_ends_ms` are instants
+    at which idle windows end, as the site's month: what a pool could not hand out until then is idle. Raises
+    `AssertionError` when amounts do not add up exactly.
     """
     meters: dict[str, MeterHour] = {}
     states = {meter: state for meter, state in carry.meters.items() if meter in graph.meters}
     issues: list[Issue] = []
-    for meter in graph.meters.keys() & series.keys():
+    levels: dict[str, Level] = {}
+    for meter in graph.levels.keys() & series.keys():
+        level = read_level(series[meter], graph.stores[graph.levels[meter]], hour_ms)
+        if isinstance(level, Issue):
+            issues.append(level)
+        elif level is not None:
+            levels[graph.levels[meter]] = level
+    for meter in (graph.meters.keys() - graph.levels.keys()) & series.keys():
         before = carry.meters.get(meter)
         meters[meter], after, wrong = meter_hour(series[meter], hour_ms, graph.plant.bucket_s, before, until_ms)
         if after is not None:
             states[meter] = after
         issues += wrong
-    return account_meters(graph, production, hour_ms, meters, issues, Carry(states, carry.stock), until_ms, since_ms)
+    after_meters = Carry(states, carry.stock, carry.stores)
+    return account_meters(
+        graph, production, hour_ms, meters, issues, after_meters, until_ms, since_ms, levels, window_ends_ms
+    )
 
 
 def account_meters(  # noqa: PLR0917 - as above, with the meters' hours instead of their readings
@@ -114,27 +144,33 @@ def account_meters(  # noqa: PLR0917 - as above, with the meters' hours instead 
     carry: Carry,
     until_ms: int,
     since_ms: Mapping[str, int] = _ALWAYS,
+    levels: Levels = _NO_LEVELS,
+    window_ends_ms: Collection[int] = (),
 ) -> HourAccount:
     """Accounts an hour whose meters' amounts are known; a meter that is not in `meters` is missing until `until_ms`.
 
     `issues` are those of the meters and go into the result; `carry.meters` are the states at the hour's end and are
-    handed on, `carry.stock` is what pools held at its start.
+    handed on, `carry.stock` and `carry.stores` are what pools and stores held at its start. `levels` are the levels of
+    stores at its end, where a meter tells them.
     """
     hours, unbelieved = _all_meters(graph, hour_ms, meters, until_ms)
     hours = {meter: _commissioned(hour, hour_ms, since_ms.get(meter)) for meter, hour in hours.items()}
     flows = hour_flows(graph, hours, hour_ms)
-    traced = trace(graph, flows, carry.stock, hour_ms)
+    traced = trace(graph, flows, carry.stock, hour_ms, carry.stores, levels)
     book = _Book(hour_ms, traced.rows)
     _post_residuals(graph, traced, book)
     before_ms = _before_commissioning(graph, hour_ms, since_ms)
     by_batch, by_work_unit = _post_work_units(graph, production, traced, book, before_ms)
+    stock = _end_of_window(graph, traced.stock, book, window_ends_ms)
     uses = book.uses(graph)
     book.post_stock(carry.stock, -1)
-    book.post_stock(traced.stock, 1)
+    book.post_stock({store: contents(layers) for store, layers in carry.stores.items()}, -1)
+    book.post_stock(stock, 1)
+    book.post_stock({store: contents(layers) for store, layers in traced.stores.items()}, 1)
     _assert_conserved(graph, flows, book.net)
-    found = {*issues, *unbelieved, *flows.issues, *_unassigned(book), *_incomplete(by_batch, hour_ms)}
+    found = {*issues, *unbelieved, *flows.issues, *traced.issues, *_unassigned(book), *_incomplete(by_batch, hour_ms)}
     net = {key: amount for key, amount in book.net.items() if amount}
-    after = Carry(carry.meters, traced.stock)
+    after = Carry(carry.meters, stock, traced.stores)
     return HourAccount(hour_ms, hours, net, uses, tuple(sorted(found)), after, by_batch, by_work_unit)
 
 
@@ -145,6 +181,8 @@ def _all_meters(
     hours: dict[str, MeterHour] = {}
     issues: list[Issue] = []
     for meter in graph.meters:
+        if meter in graph.levels:
+            continue
         hour = meters.get(meter)
         if hour is not None and not believable(hour):
             message = "its readings make an amount beyond any meter; the hour was taken as missing"
@@ -216,6 +254,14 @@ class _Book:
                 known = self._buckets.get(place)
                 self._buckets[place] = piece.amount[row] if known is None else known + piece.amount[row]
 
+    def post_evenly(self, account: Account, layers: Iterable[StockLayer], buckets: int) -> None:
+        """Amounts of which only the hour is known."""
+        for source, entered_ms, quality, amount in layers:
+            self._add(PostingKey(self.hour_ms, *account, source, entered_ms, quality), amount)
+            evenly = divide_arrays(np.array(amount), np.ones(buckets, np.int64))
+            known = self._buckets.get((account, source))
+            self._buckets[account, source] = evenly if known is None else known + evenly
+
     def post_stock(self, stock: Stock, sign: int) -> None:
         """Stock that a pool keeps (+1) or kept until now (-1)."""
         for pool, layers in stock.items():
@@ -248,6 +294,19 @@ def _post_residuals(graph: PlantGraph, traced: Traced, book: _Book) -> None:
         if edge.taker_kind in _RESIDUALS:
             worst = parcels.quality[edge.index].min(axis=1)
             book.post(Piece(Account(edge.taker_kind, edge.giver), parcels.amount[edge.index], worst))
+    for store, layers in traced.lost.items():
+        book.post_evenly(Account("losses", store), layers, graph.buckets)
+
+
+def _end_of_window(
+    graph: PlantGraph, stock: dict[str, tuple[StockLayer, ...]], book: _Book, ends_ms: Collection[int]
+) -> dict[str, tuple[StockLayer, ...]]:
+    """The stock to carry on with: none where an idle window ended in the hour, then it is idle of its pool."""
+    if not any(book.hour_ms < end_ms <= book.hour_ms + HOUR_MS for end_ms in ends_ms):
+        return stock
+    for pool, layers in stock.items():
+        book.post_evenly(Account("idle", pool), layers, graph.buckets)
+    return {}
 
 
 def _post_work_units(

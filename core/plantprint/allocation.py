@@ -1,15 +1,11 @@
 """From a work unit to its batches: an hour cut at every job and state edge, and each segment divided among its jobs.
 
-Idle time is kept apart on account `idle`. Windows that spread idle over jobs, and that look for the next or the
-previous job beyond the posting hour, are not here yet: setup and clean-down find only jobs of the same hour.
+Idle time goes to account `idle`; `spreading` hands it to the jobs of its window when that ends.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import accumulate, pairwise
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,10 +14,9 @@ from plantprint.flows import Qualities
 from plantprint.plant.graph import Place
 from plantprint.plant.model import Step
 from plantprint.production import Job, Production, StateSpan
+from plantprint.timelines import Slice, end_of, jobs_of, slices
 from plantprint.times import HOUR_MS
-
-_FOREVER = 2**62
-_Span = TypeVar("_Span", Job, StateSpan)
+from plantprint.windows import Calendar, Window
 
 
 class Account(NamedTuple):
@@ -43,30 +38,43 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """Amounts [row, bucket] that go to `account`, and by row the worst quality behind them."""
+    """Amounts [row, bucket] that go to `account`, and by row the worst quality behind them; from when on in the hour."""
 
     account: Account
     amount: Ints
     quality: Qualities
+    from_ms: int = 0
 
 
-def segments(production: Production, steps: Mapping[str, Step], place: Place, hour_ms: int) -> list[Segment]:
-    """The hour of a work unit cut where its jobs or its state change; neighbours that share alike are one segment."""
-    all_jobs, all_states = _timelines(_Same(production)).get(place.work_unit, _NOTHING)
-    jobs, states = all_jobs.within(hour_ms, hour_ms + HOUR_MS), all_states.within(hour_ms, hour_ms + HOUR_MS)
-    edges = {hour_ms, hour_ms + HOUR_MS}
-    spans: list[Job | StateSpan] = [*jobs, *states]
-    for span in spans:
-        edges.add(max(span.start_ms, hour_ms))
-        edges.add(min(_end(span), hour_ms + HOUR_MS))
+def segments(
+    production: Production,
+    steps: Mapping[str, Step],
+    place: Place,
+    hour_ms: int,
+    calendar: Calendar | None = None,
+    inferred: Sequence[StateSpan] = (),
+) -> list[Segment]:
+    """The hour of a work unit cut where its jobs or its state change; neighbours that share alike are one segment.
+
+    Setup belongs to the next job and clean-down to the previous one of the same window of `calendar`; without one, of
+    the same hour. What is idle is cut where a window ends. `inferred` states count where none was reported.
+    """
+    end_ms = hour_ms + HOUR_MS
+    windows = (
+        [(hour_ms, end_ms, Window(hour_ms, end_ms, ends_month=False))]
+        if calendar is None
+        else list(calendar.parts(hour_ms, end_ms))
+    )
     found: list[Segment] = []
-    for from_ms, to_ms in pairwise(sorted(edges)):
-        state = next((s.state for s in reversed(states) if s.start_ms <= from_ms < _end(s)), None)
-        shares = _takers(state, jobs, from_ms, steps, place)
-        if found and found[-1].shares == shares:
-            found[-1] = found[-1]._replace(to_ms=to_ms - hour_ms)
-        else:
-            found.append(Segment(from_ms - hour_ms, to_ms - hour_ms, shares))
+    for from_ms, to_ms, window in windows:
+        near = _Neighbours(production, place, window, is_hour=calendar is None)
+        for part in slices(production, place.work_unit, from_ms, to_ms, inferred):
+            shares = _takers(part, near, steps, place)
+            waits = shares[0][0].kind == "idle" and part.from_ms == from_ms
+            if found and found[-1].shares == shares and not waits:
+                found[-1] = found[-1]._replace(to_ms=part.to_ms - hour_ms)
+            else:
+                found.append(Segment(part.from_ms - hour_ms, part.to_ms - hour_ms, shares))
     return found
 
 
@@ -78,11 +86,11 @@ def allocate(amount: Ints, quality: Qualities, parts: Iterable[Segment]) -> list
         share = cut(amount, part.from_ms, part.to_ms)
         worst = quality[:, part.from_ms // bucket_ms : -(-part.to_ms // bucket_ms)].min(axis=1)
         if len(part.shares) == 1:
-            pieces.append(Piece(part.shares[0][0], share, worst))
+            pieces.append(Piece(part.shares[0][0], share, worst, part.from_ms))
             continue
         totals = divide_arrays(share.sum(axis=1), np.array([[weight for _, weight in part.shares]]))
         for number, (account, _) in enumerate(part.shares):
-            pieces.append(Piece(account, divide_arrays(totals[:, number], share), worst))
+            pieces.append(Piece(account, divide_arrays(totals[:, number], share), worst, part.from_ms))
     return pieces
 
 
@@ -106,84 +114,61 @@ def _until(amount: Ints, part_ms: int, bucket_ms: int) -> Ints:
     return rounded_quotient(amount, np.array([part_ms]), np.array([bucket_ms]))
 
 
-def _takers(
-    state: str | None, jobs: list[Job], at_ms: int, steps: Mapping[str, Step], place: Place
-) -> tuple[tuple[Account, int], ...]:
-    """Who takes what a work unit uses at an instant, by the table of section 4."""
-    running = [job for job in jobs if job.start_ms <= at_ms < _end(job)]
-    if state in (None, "processing"):
-        kind = "idle" if state is None else "unassigned"
-        return _among(running, steps, place) if running else _apart(kind, place)
-    if state in ("setup", "warm-up"):
-        running = running or _nearest([job for job in jobs if job.start_ms > at_ms], lambda job: job.start_ms)
-        return _among(running, steps, place) if running else _apart("idle", place)
-    if state == "clean-down":
-        running = running or _nearest([job for job in jobs if _end(job) <= at_ms], lambda job: -_end(job))
-        return _among(running, steps, place) if running else _apart("idle", place)
-    return _apart("idle", place)
+class _Neighbours:
+    """The jobs of a work unit before and after an instant, within a window."""
+
+    def __init__(self, production: Production, place: Place, window: Window, *, is_hour: bool) -> None:
+        self._of = (production, place.work_unit)
+        # A job that ended as its window began may still be cleaned up after; an hour alone knows of no such job.
+        self._span = (window.start_ms - (not is_hour), window.end_ms)
+
+    def after(self, t_ms: int) -> tuple[Job, ...]:
+        """The next to start, all of them when several start at once."""
+        jobs = [job for job in self._jobs() if job.start_ms > t_ms]
+        first_ms = min((job.start_ms for job in jobs), default=0)
+        return tuple(job for job in jobs if job.start_ms == first_ms)
+
+    def before(self, t_ms: int) -> tuple[Job, ...]:
+        """The last to end."""
+        jobs = [job for job in self._jobs() if end_of(job) <= t_ms]
+        last_ms = max(map(end_of, jobs), default=0)
+        return tuple(job for job in jobs if end_of(job) == last_ms)
+
+    def _jobs(self) -> list[Job]:
+        production, work_unit = self._of
+        return jobs_of(production, work_unit).within(*self._span)
+
+
+def _takers(part: Slice, near: _Neighbours, steps: Mapping[str, Step], place: Place) -> tuple[tuple[Account, int], ...]:
+    """Who takes what a work unit uses in a span of time, by the table of section 4."""
+    jobs = part.jobs
+    if part.state in (None, "processing"):
+        kind = "idle" if part.state is None else "unassigned"
+        return _among(jobs, steps, place) if jobs else _apart(kind, place)
+    if part.state == "setup":
+        jobs = jobs or near.after(part.from_ms)
+    elif part.state == "clean-down":
+        jobs = jobs or near.before(part.from_ms)
+    else:
+        jobs = ()
+    return _among(jobs, steps, place) if jobs else _apart("idle", place)
+
+
+def account_of(job: Job, place: Place) -> Account:
+    return Account("batch", job.batch, place.work_unit, job.step or place.step)
 
 
 def _apart(kind: str, place: Place) -> tuple[tuple[Account, int], ...]:
     return ((Account(kind, place.work_unit, place.work_unit, place.step), 1),)
 
 
-def _among(jobs: list[Job], steps: Mapping[str, Step], place: Place) -> tuple[tuple[Account, int], ...]:
+def _among(jobs: Sequence[Job], steps: Mapping[str, Step], place: Place) -> tuple[tuple[Account, int], ...]:
     """Jobs that run at once share by weight, equally where all their steps say so, not at all if one is exclusive."""
     rules = {steps[job.step].rule if job.step in steps else "weight" for job in jobs}
     if len(jobs) > 1 and "exclusive" in rules:
         return _apart("conflict", place)
     weights: dict[Account, int] = {}
     for job in jobs:
-        account = Account("batch", job.batch, place.work_unit, job.step or place.step)
+        account = account_of(job, place)
         weights[account] = weights.get(account, 0) + (1 if rules == {"equal"} else job.weight)
     return tuple(sorted(weights.items()))
-
-
-def _nearest(jobs: list[Job], distance: Callable[[Job], int]) -> list[Job]:
-    nearest = min(map(distance, jobs), default=0)
-    return [job for job in jobs if distance(job) == nearest]
-
-
-def _end(span: Job | StateSpan) -> int:
-    return _FOREVER if span.end_ms is None else max(span.end_ms, span.start_ms)
-
-
-class _Spans(Generic[_Span]):
-    """Spans by start, which find those that touch an hour without looking at all of them."""
-
-    def __init__(self, spans: Iterable[_Span]) -> None:
-        self._spans: list[_Span] = sorted(spans, key=lambda span: (span.start_ms, span))
-        self._starts = [span.start_ms for span in self._spans]
-        self._ended_by = list(accumulate(map(_end, self._spans), max))
-
-    def within(self, from_ms: int, to_ms: int) -> list[_Span]:
-        first, behind = bisect_right(self._ended_by, from_ms), bisect_left(self._starts, to_ms)
-        return [span for span in self._spans[first:behind] if _end(span) > from_ms]
-
-
-_NOTHING: tuple[_Spans[Job], _Spans[StateSpan]] = (_Spans([]), _Spans([]))
-
-
-class _Same:
-    """A value compared by identity, so that what was derived from it can be kept without comparing its contents."""
-
-    def __init__(self, production: Production) -> None:
-        self.production = production
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.production is other.production
-
-    def __hash__(self) -> int:
-        return id(self.production)
-
-
-@lru_cache(maxsize=4)
-def _timelines(same: _Same) -> dict[str, tuple[_Spans[Job], _Spans[StateSpan]]]:
-    """Jobs and states by work unit."""
-    jobs: dict[str, list[Job]] = {}
-    states: dict[str, list[StateSpan]] = {}
-    for job in same.production.jobs:
-        jobs.setdefault(job.work_unit, []).append(job)
-    for state in same.production.states:
-        states.setdefault(state.work_unit, []).append(state)
-    return {unit: (_Spans(jobs.get(unit, [])), _Spans(states.get(unit, []))) for unit in jobs.keys() | states.keys()}

@@ -15,7 +15,7 @@ from plantprint.facts import Quality
 from plantprint.flows import Flows, Qualities, canonical
 from plantprint.plant.graph import Edge
 from plantprint.quantities import round_half_even
-from plantprint.sharing import Held, Parcels, PoolPlan
+from plantprint.sharing import Held, Parcels, PoolPlan, weighted
 
 Content = dict[str, list[int]]
 """Amounts by row of each pool in the cycle."""
@@ -53,6 +53,7 @@ def share_cycle(
     cycle = _cycle(plans)
     edges = [edge.index for edge in (*cycle.inner, *cycle.leaving)]
     weights = flows.amount[edges].sum(axis=1, keepdims=True) if cycle.hourly else flows.amount[edges]
+    weights = weighted(weights, [edge.share for edge in (*cycle.inner, *cycle.leaving)])
     entered = {pool: _entered(cycle, pool, parcels) for pool in cycle.pools}
     waiting: Content = {pool: held[pool].amount.tolist() for pool in cycle.pools}
     shares = np.zeros((len(cycle.leaving), parcels.amount.shape[1], weights.shape[1]), np.int64)

@@ -1,6 +1,7 @@
 """Emission factors as data: what a unit of an activity emits, where, when and by whose word, and the choice of one."""
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -30,6 +31,7 @@ Component = Literal[
     "life_cycle",
 ]
 
+_DATE = re.compile(r"(\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?)?")
 _NUMBERS = frozenset(("co2_fossil_kg", "co2_biogenic_kg", "ch4_kg", "n2o_kg", "data_year"))
 # Columns that came later: an empty cell means the default, so older tables and stored rows still read.
 _DEFAULTED = frozenset(("purpose", "kind", "component", "ch4_origin"))
@@ -122,12 +124,24 @@ class FactorChoice:
     reason: str
 
 
+def effect_of_change(amount: int, unit: str, factor: MarginalFactor) -> int:
+    """What using `amount` millionths of `unit` more (or less) would change, in kg CO2e x EMISSION_SCALE.
+
+    For comparing decisions; never part of an account. Raises `UnitError` when the units do not convert.
+    """
+    exact = Fraction(factor.value) * conversion(unit, factor.unit) * FACTOR_SCALE
+    return amount * round_half_even(exact.numerator, exact.denominator)
+
+
 def parse_factors(text: str, place: str) -> list[Factor]:
     """Rows of a factor table (CSV with a heading); raises `FactorError` naming the first bad row."""
-    return [_factor(row, f"{place} row {number}") for number, row in enumerate(csv.DictReader(StringIO(text)), start=2)]
+    return [
+        read_row(row, f"{place} row {number}") for number, row in enumerate(csv.DictReader(StringIO(text)), start=2)
+    ]
 
 
-def _factor(row: dict[str, str], place: str) -> Factor:
+def read_row(row: Mapping[str, str], place: str) -> Factor:
+    """One row of a factor table, all text; raises `FactorError` that begins with `place`."""
     body = {
         column: text or None if column in _NUMBERS else text
         for column, text in row.items()
@@ -137,6 +151,9 @@ def _factor(row: dict[str, str], place: str) -> Factor:
         factor = msgspec.convert(body, Factor, strict=False)
     except msgspec.ValidationError as error:
         raise FactorError(f"{place}: {error}; plantprint/data/factors.csv shows the columns") from error
+    bad = [date for date in (factor.published_on, factor.valid_from, factor.valid_to) if not _DATE.fullmatch(date)]
+    if bad:
+        raise FactorError(f"{place}: {factor.factor_id} has a date {bad[0]!r}; dates are written 2026-11-24")
     if not factor.value.is_finite() or not is_unit(factor.unit):
         raise FactorError(f"{place}: {factor.factor_id} needs a finite value and a known unit, not {factor.unit!r}")
     return factor

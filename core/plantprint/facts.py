@@ -55,7 +55,7 @@ class Reading:
         return (self.revision, self.quality, self.value)
 
 
-EventKind = Literal["order", "job_start", "job_end", "state", "shipment", "withdraw"]
+EventKind = Literal["order", "job_start", "job_end", "state", "shipment", "withdraw", "activity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class ProductionEvent:
     """What an MES reports; identity is (source, event_id), the highest revision counts.
 
     `body` by kind: order {batch, product, quantity, unit}; job_start {job, batch, work_unit, step, weight};
-    job_end {job}; state {work_unit, state}; shipment {shipment, batch, quantity?, customer?}; withdraw {event_id}.
+    job_end {job}; state {work_unit, state}; shipment {shipment, batch, quantity?, customer?}; withdraw {event_id};
+    activity {source, amount, unit, from, to, work_unit | pool}: an amount of a period that no meter sees.
     """
 
     source: str

@@ -5,9 +5,10 @@ the hour, because coarse submeters make short spans meaningless; so is a rest. N
 the hour cannot balance becomes an issue.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,13 @@ from plantprint.quantities import decimal_text, divide
 
 Qualities = NDArray[np.int8]
 Durations = NDArray[np.int64]
+Weights = NDArray[Any]
+"""What an edge weighs in each bucket of an hour: not negative, Python's integers where they may be large."""
 
 # Nine billion units in an hour: a meter that says so is broken, and below it the sums of 500 meters fit in 64 bits.
 _LIMIT = 2**53
 _GUESS = np.int8(Quality.ESTIMATED)
+_NO_WEIGHTS: Mapping[int, Weights] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +56,16 @@ class _RestPlan:
     rests: list[Edge]
 
 
-def hour_flows(graph: PlantGraph, meters: Mapping[str, MeterHour], hour_ms: int) -> Flows:
-    """The flows of the hour; every meter that an edge names must be in `meters`."""
+def hour_flows(
+    graph: PlantGraph,
+    meters: Mapping[str, MeterHour],
+    hour_ms: int,
+    driver_weights: Mapping[int, Weights] = _NO_WEIGHTS,
+) -> Flows:
+    """The flows of the hour; every meter that an edge names must be in `meters`.
+
+    `driver_weights` are by index those of edges that take a rest under a driver, all of a pool or none.
+    """
     shape = (len(graph.edges), graph.buckets)
     flows = Flows(np.zeros(shape, np.int64), np.full(shape, Quality.MEASURED, np.int8), np.zeros(shape, np.int64), ())
     issues: list[Issue] = []
@@ -63,7 +75,7 @@ def hour_flows(graph: PlantGraph, meters: Mapping[str, MeterHour], hour_ms: int)
     for index in np.flatnonzero((flows.amount < 0).any(axis=1)).tolist():
         _balance_edge(graph.edges[index], flows, hour_ms, issues)
     for plan in _rest_plans(graph):
-        _fill_rests(plan, flows, graph.pools[plan.pool].unit, hour_ms, issues)
+        _fill_rests(plan, flows, graph.pools[plan.pool].unit, hour_ms, issues, driver_weights)
     return Flows(flows.amount, flows.quality, flows.missing_ms, tuple(issues))
 
 
@@ -125,7 +137,14 @@ def canonical(edge: Edge) -> tuple[str, str, int]:
     return (edge.taker_kind, edge.taker, edge.index)
 
 
-def _fill_rests(plan: _RestPlan, flows: Flows, unit: str, hour_ms: int, issues: list[Issue]) -> None:
+def _fill_rests(
+    plan: _RestPlan,
+    flows: Flows,
+    unit: str,
+    hour_ms: int,
+    issues: list[Issue],
+    driver_weights: Mapping[int, Weights],
+) -> None:
     left: Ints = flows.amount[plan.inflows].sum(axis=0) - flows.amount[plan.metered].sum(axis=0)
     total = int(left.sum())
     if total < -len(flows.amount):  # Rounding moves a total by less than one unit per edge.
@@ -135,8 +154,24 @@ def _fill_rests(plan: _RestPlan, flows: Flows, unit: str, hour_ms: int, issues: 
     behind = [*plan.inflows, *plan.metered]
     quality, missing_ms = flows.quality[behind].min(axis=0), flows.missing_ms[behind].max(axis=0)
     np.minimum(quality, _GUESS, out=quality, where=missing_ms > 0)
-    shares = divide(max(total, 0), [edge.weight for edge in plan.rests])
-    for edge, share in zip(plan.rests, shares, strict=True):
-        flows.amount[edge.index] = _balanced(left, share)
+    if all(edge.index in driver_weights for edge in plan.rests):
+        parts = _by_driver(_balanced(left, total), plan.rests, [driver_weights[edge.index] for edge in plan.rests])
+    else:
+        shares = divide(max(total, 0), [edge.weight for edge in plan.rests])
+        parts = [_balanced(left, share) for share in shares]
+    for edge, part in zip(plan.rests, parts, strict=True):
+        flows.amount[edge.index] = part
         flows.quality[edge.index] = quality
         flows.missing_ms[edge.index] = missing_ms
+
+
+def _by_driver(left: Ints, rests: Sequence[Edge], weights: Sequence[Weights]) -> list[Ints]:
+    """A rest by bucket divided by what its takers weigh then; where none does by the hour's weights, else the fixed."""
+    parts = [np.zeros_like(left) for _ in rests]
+    hour = [int(weight.sum()) for weight in weights]
+    idle = hour if any(hour) else [edge.weight for edge in rests]
+    for bucket in np.flatnonzero(left).tolist():
+        now = [int(weight[bucket]) for weight in weights]
+        for part, share in zip(parts, divide(int(left[bucket]), now if any(now) else idle), strict=True):
+            part[bucket] = share
+    return parts

@@ -55,7 +55,7 @@ class LotInventory:
 
 @dataclass(frozen=True, slots=True)
 class Genealogy:
-    """Lots by id, everything handed on, and per lot the issues (its own or inherited) that make it incomplete.
+    """Lots by id, everything handed on, and the lots that are incomplete by an issue of their own or of an ancestor.
 
     `supplier_shares` is the primary share that the supplier of a line's (source, factor) states.
     """
@@ -63,8 +63,20 @@ class Genealogy:
     lots: dict[str, LotInventory]
     handed: tuple[Handed, ...]
     supplier_shares: dict[tuple[str, str], Fraction]
-    incomplete: dict[str, tuple[Issue, ...]]
+    incomplete: frozenset[str]
     issues: tuple[Issue, ...]
+
+    def reasons(self, lot: str) -> tuple[Issue, ...]:
+        """Why a lot is incomplete: the issues of itself and of everything that it carries a part of."""
+        givers: dict[str, list[str]] = defaultdict(list)
+        for move in self.handed:
+            if move.share:
+                givers[move.taker].append(move.giver)
+        seen, waiting = {lot}, [lot]
+        for taker in waiting:
+            waiting += [giver for giver in dict.fromkeys(givers[taker]) if giver not in seen]
+            seen.update(givers[taker])
+        return tuple(issue for issue in self.issues if issue.place in seen)
 
     def per_unit(self, lot: str) -> dict[LineKey, Fraction] | None:
         """Kg per unit of good and rework output; None for a lot without output. Its co-products' part is not in it."""
@@ -247,17 +259,11 @@ def _footprints(facts: Facts) -> Iterable[tuple[str, Pcf]]:
 
 def _incomplete(
     issues: Sequence[Issue], groups: Sequence[Sequence[str]], takers: Mapping[str, Sequence[str]]
-) -> dict[str, tuple[Issue, ...]]:
-    """Issues go downstream with what the lot hands on; lots of a loop share them."""
-    reasons: dict[str, set[Issue]] = defaultdict(set)
-    for issue in issues:
-        reasons[issue.place].add(issue)
+) -> frozenset[str]:
+    """Lots with an issue, and all that carry something of them; lots of a loop share theirs."""
+    touched = {issue.place for issue in issues}
     for group in groups:
-        shared: set[Issue] = set().union(*(reasons[lot] for lot in group if lot in reasons))
-        if not shared:
-            continue
-        for lot in group:
-            reasons[lot] |= shared
-            for taker in takers[lot]:
-                reasons[taker] |= shared
-    return {lot: tuple(sorted(reasons[lot])) for group in groups for lot in group if reasons.get(lot)}
+        if touched.intersection(group):
+            touched.update(group)
+            touched.update(taker for lot in group for taker in takers[lot])
+    return frozenset(touched.intersection(takers))

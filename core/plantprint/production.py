@@ -4,8 +4,9 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 
+from plantprint.activities import Activity, reduce_activities
+from plantprint.event_fields import plain_text, positive_micro
 from plantprint.facts import Issue, ProductionEvent
 from plantprint.plant.graph import PlantGraph
 from plantprint.quantities import MICRO
@@ -13,7 +14,6 @@ from plantprint.times import format_instant
 
 STATES = frozenset({"processing", "setup", "clean-down", "idle", "standby", "fault", "off", "unknown", "paused"})
 _SAME_STATE = {"warm-up": "setup"}
-_QUANTITY_MAX = Decimal(10**12)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,12 +31,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True, order=True)
 class StateSpan:
-    """A work unit's state (one of `STATES`) until another is reported; `end_ms` None while it lasts."""
+    """A work unit's state (one of `STATES`) until another is reported; `end_ms` None while it lasts.
+
+    `inferred` where nobody reported it: from power, or from a job without any state.
+    """
 
     work_unit: str
     state: str
     start_ms: int
     end_ms: int | None
+    inferred: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,13 +69,17 @@ class Shipment:
 
 @dataclass(frozen=True, slots=True)
 class Production:
-    """Jobs by start, states by work unit and time, shipments by time; `issues` are what the events got wrong."""
+    """Jobs by start, states by work unit and time, shipments and activities by time.
+
+    `issues` are what the events got wrong.
+    """
 
     jobs: tuple[Job, ...]
     states: tuple[StateSpan, ...]
     batches: Mapping[str, Batch]
     shipments: tuple[Shipment, ...]
     issues: tuple[Issue, ...]
+    activities: tuple[Activity, ...] = ()
 
 
 def reduce_events(events: Iterable[ProductionEvent], graph: PlantGraph) -> Production:
@@ -89,12 +97,15 @@ def reduce_events(events: Iterable[ProductionEvent], graph: PlantGraph) -> Produ
     jobs = tuple(sorted(work.jobs, key=lambda job: (job.start_ms, job.job)))
     work.issues.extend(_exclusive_overlaps(jobs, graph))
     states = work.states(by_kind["state"])
+    activities, wrong = reduce_activities(by_kind["activity"], graph)
+    work.issues.extend(wrong)
     return Production(
         jobs,
         states,
         dict(sorted(work.batches.items())),
         tuple(sorted(work.shipments, key=lambda s: (s.at_ms, s.shipment, s.batch))),
         tuple(sorted(set(work.issues))),
+        activities,
     )
 
 
@@ -147,7 +158,7 @@ class _Reduction:
                 continue
             known = self.batches.get(batch)
             ordered_ms = event.at_ms if known is None else known.ordered_ms
-            product, unit = _plain(event, "product"), _plain(event, "unit")
+            product, unit = plain_text(event, "product"), plain_text(event, "unit")
             self.batches[batch] = Batch(batch, product, self._quantity(event), unit, ordered_ms)
 
     def run(self, starts: Sequence[ProductionEvent], ends: Sequence[ProductionEvent]) -> None:
@@ -175,7 +186,7 @@ class _Reduction:
         if not batch or not work_unit:
             return
         place = self.graph.work_units.get(work_unit)
-        step = _plain(event, "step") or (place.step if place else "")
+        step = plain_text(event, "step") or (place.step if place else "")
         if place is None:
             message = f"job {job!r} runs on {work_unit!r}, which is no work unit of the plant"
             self._issue("job-unknown-work-unit", event, message, "correct the event, or add it to plant.yaml", job)
@@ -207,7 +218,7 @@ class _Reduction:
                 message = f"batch {batch!r} is in shipment {shipment!r} before; the first counts"
                 self._issue("shipment-twice", event, message, "give every shipment an id of its own", shipment)
             else:
-                customer = _plain(event, "customer")
+                customer = plain_text(event, "customer")
                 self.shipments.append(
                     Shipment(
                         shipment, batch, event.at_ms, self._quantity(event), customer, event.source, event.event_id
@@ -236,7 +247,7 @@ class _Reduction:
 
     def _text(self, event: ProductionEvent, name: str) -> str:
         """A field that must be there; empty, with an issue, when it is not."""
-        text = _plain(event, name)
+        text = plain_text(event, name)
         if not text:
             message = f"a {event.kind} event without {name}; it is kept out"
             self._issue("event-incomplete", event, message, f"send it again with {name} and a higher revision")
@@ -244,7 +255,7 @@ class _Reduction:
 
     def _quantity(self, event: ProductionEvent) -> int | None:
         given = event.body.get("quantity")
-        quantity = _micro(given)
+        quantity = positive_micro(given)
         if quantity is None and given is not None:
             message = f"quantity {given!r} is no amount above zero; it counts as not given"
             self._issue("quantity-invalid", event, message, "send it again with a quantity such as 1250.5")
@@ -252,7 +263,7 @@ class _Reduction:
 
     def _weight(self, event: ProductionEvent, job: str) -> int:
         given = event.body.get("weight")
-        weight = MICRO if given is None else _micro(given)
+        weight = MICRO if given is None else positive_micro(given)
         if weight is None:
             message = f"weight {given!r} of job {job!r} is no number above zero; it counts as 1"
             self._issue("weight-invalid", event, message, "send it again with a weight such as 850", job)
@@ -261,22 +272,6 @@ class _Reduction:
     def _issue(self, code: str, event: ProductionEvent, message: str, remedy: str, place: str = "") -> None:
         at = place or f"{event.source}/{event.event_id}"
         self.issues.append(Issue(code, at, message, remedy, event.at_ms))
-
-
-def _plain(event: ProductionEvent, name: str) -> str:
-    value = event.body.get(name)
-    return "" if value is None else str(value).strip()
-
-
-def _micro(given: str | float | None) -> int | None:
-    """A number above zero in millionths, rounded half to even; None when it is not one, or beyond reason."""
-    try:
-        number = Decimal(str(given).strip())
-    except InvalidOperation:
-        return None
-    if not number.is_finite() or not 0 < number <= _QUANTITY_MAX:
-        return None
-    return int((number * MICRO).to_integral_value()) or None
 
 
 def _spans(work_unit: str, changes: Mapping[int, str]) -> list[StateSpan]:

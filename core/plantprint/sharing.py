@@ -1,5 +1,6 @@
 """One pool's sharing of its content over its outflows, window by window, and the arrays that all tracing works on."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,11 @@ from plantprint.flows import Durations, Flows, Qualities
 from plantprint.plant.graph import Edge
 
 Bools = NDArray[np.bool_]
+StockLayer = tuple[str, int, int, int]
+"""(source, entered_ms, quality, amount) of what a pool could not hand out yet, or of what a store holds."""
+Stock = Mapping[str, tuple[StockLayer, ...]]
+Row = tuple[str, int]
+"""(source, hour in which it crossed the boundary)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +63,20 @@ class PoolPlan:
     def outs(self) -> list[int]:
         return [edge.index for edge in self.outflows]
 
+    @cached_property
+    def shares(self) -> list[int]:
+        return [edge.share for edge in self.outflows]
+
+
+def weighted(amounts: Ints, shares: Sequence[int]) -> Ints:
+    """Amounts [edge, window] x what a unit of each edge weighs; Python's integers where 64 bits may not hold them."""
+    if all(share == 1 for share in shares):
+        return amounts
+    weights = amounts.astype(object) * np.array(shares, dtype=object)[:, None]
+    if float(weights.max(initial=0)) * len(shares) < 2.0**62:
+        return weights.astype(np.int64)
+    return weights
+
 
 def share_pool(plan: PoolPlan, flows: Flows, parcels: Parcels, held: Held, on_site: list[int]) -> Held:
     """Divides what came in, and what was `held`, over the outflows; returns what is left without a way out."""
@@ -72,6 +92,7 @@ def share_pool(plan: PoolPlan, flows: Flows, parcels: Parcels, held: Held, on_si
     if plan.hourly:
         amount, quality = amount.sum(axis=1, keepdims=True), quality.min(axis=1, keepdims=True)
         weights, weights_quality = weights.sum(axis=1, keepdims=True), weights_quality.min(axis=1, keepdims=True)
+    weights = weighted(weights, plan.shares)
     has_way_out: Bools = np.logical_or.reduce(weights > 0, axis=0)
     if not has_way_out.all() or held.amount.any():
         amount, quality, rest = _defer(amount, quality, Held(held.amount[rows], held.quality[rows]), has_way_out)

@@ -1,8 +1,8 @@
 """Proportional sharing: which amounts of which sources every edge of the plant carried in each bucket of an hour.
 
 Pools are taken upstream first; what a pool holds in its mix window is divided over the window's outflows by rule R1,
-source by source. What finds no way out stays in the pool as stock and is handed out by a later window, however late:
-idle windows, which would end that, are not here yet.
+source by source. What finds no way out stays in the pool as stock and is handed out by a later window. A store gives out
+what it held at the hour's start, so it comes before all pools, and keeps what came in, so it comes after them.
 """
 
 from collections.abc import Mapping
@@ -12,33 +12,77 @@ from functools import lru_cache
 import numpy as np
 
 from plantprint.cycles import share_cycle
-from plantprint.facts import Quality
+from plantprint.divide_arrays import divide_arrays
+from plantprint.facts import Issue, Quality
 from plantprint.flows import Flows, canonical
+from plantprint.passing import folded, passing_flows, passing_graph
 from plantprint.plant.graph import PlantGraph
-from plantprint.sharing import Held, Parcels, PoolPlan, share_pool
+from plantprint.sharing import Held, Parcels, PoolPlan, Row, Stock, StockLayer, share_pool
+from plantprint.stores import Closed, Draw, Layers, Levels, Stores, close_store, draw_stores
 
-StockLayer = tuple[str, int, int, int]
-"""(source, entered_ms, quality, amount) of what a pool could not hand out yet."""
-Stock = Mapping[str, tuple[StockLayer, ...]]
-Row = tuple[str, int]
-"""(source, hour in which it crossed the boundary)."""
+__all__ = ["Row", "Stock", "StockLayer", "Stores", "Traced", "trace"]
+
+_NO_STORES: Stores = {}
+_NO_LEVELS: Levels = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traced:
-    """What every edge carried, by the rows of `parcels`, and what pools hold at the hour's end."""
+    """What every edge carried, by the rows of `parcels`, and what pools and stores hold at the hour's end.
+
+    `lost` is what each store lost in the hour.
+    """
 
     rows: tuple[Row, ...]
     parcels: Parcels
     stock: dict[str, tuple[StockLayer, ...]]
+    stores: dict[str, Layers]
+    lost: dict[str, tuple[StockLayer, ...]]
+    issues: tuple[Issue, ...]
 
 
-def trace(graph: PlantGraph, flows: Flows, stock: Stock, hour_ms: int) -> Traced:
-    """Traces the hour from `hour_ms`; `stock` is what pools held at its start; that of unknown pools stays."""
-    rows = _rows(graph, stock, hour_ms)
-    shape = (len(graph.edges), len(rows), graph.buckets)
+def trace(
+    graph: PlantGraph,
+    flows: Flows,
+    stock: Stock,
+    hour_ms: int,
+    stores: Stores = _NO_STORES,
+    levels: Levels = _NO_LEVELS,
+) -> Traced:
+    """Traces the hour from `hour_ms`; `stock` and `stores` are what was held at its start, that of unknown nodes stays.
+
+    A store that is not in `stores` has never been accounted before. `levels` are known levels at the hour's end.
+    """
+    draws = draw_stores(graph, flows, stores, levels, hour_ms)
+    passing = tuple(sorted(store for store, draw in draws.items() if draw.passing))
+    wide = passing_graph(graph, passing) if passing else graph
+    if passing:
+        flows = passing_flows(wide, flows, draws)
+    rows = _rows(graph, stock, draws, hour_ms)
+    shape = (len(wide.edges), len(rows), graph.buckets)
     parcels = Parcels(np.zeros(shape, np.int64), np.full(shape, Quality.MEASURED, np.int8), flows.missing_ms.copy())
     _enter(graph, flows, parcels)
+    for draw in draws.values():
+        _give_out(graph, draw, flows, rows, parcels)
+    kept = _share(wide, flows, stock, rows, parcels)
+    closed = {
+        store: close_store(draw, _entered(wide, draw, flows, rows, parcels), levels.get(store), hour_ms)
+        for store, draw in draws.items()
+    }
+    return Traced(
+        rows,
+        folded(graph, wide, parcels) if passing else parcels,
+        dict(sorted(kept.items())),
+        dict(sorted({**stores, **{store: end.layers for store, end in closed.items()}}.items())),
+        {store: end.lost for store, end in closed.items() if end.lost},
+        tuple(issue for end in closed.values() for issue in end.issues),
+    )
+
+
+def _share(
+    graph: PlantGraph, flows: Flows, stock: Stock, rows: tuple[Row, ...], parcels: Parcels
+) -> dict[str, tuple[StockLayer, ...]]:
+    """Shares the content of all pools, upstream first; returns what they keep."""
     generators = {source.id for source in graph.sources.values() if source.kind == "on_site"}
     on_site = [row for row, (source, _) in enumerate(rows) if source in generators]
     kept = {pool: layers for pool, layers in stock.items() if pool not in graph.pools}
@@ -49,7 +93,7 @@ def trace(graph: PlantGraph, flows: Flows, stock: Stock, hour_ms: int) -> Traced
         else:
             left = {pool: share_pool(plans[0], flows, parcels, layers, on_site) for pool, layers in held.items()}
         kept |= {pool: layers for pool, part in left.items() if (layers := _layers(rows, part))}
-    return Traced(rows, parcels, dict(sorted(kept.items())))
+    return kept
 
 
 def _enter(graph: PlantGraph, flows: Flows, parcels: Parcels) -> None:
@@ -60,10 +104,40 @@ def _enter(graph: PlantGraph, flows: Flows, parcels: Parcels) -> None:
             parcels.quality[edge.index, numbers[edge.giver]] = flows.quality[edge.index]
 
 
-def _rows(graph: PlantGraph, stock: Stock, hour_ms: int) -> tuple[Row, ...]:
-    """Every source of this hour in canonical order, then what stock brings from earlier hours."""
+def _give_out(graph: PlantGraph, draw: Draw, flows: Flows, rows: tuple[Row, ...], parcels: Parcels) -> None:
+    """Divides what a store gives out of what it held over its flows, and over the hour by the course of each."""
+    edges = sorted(graph.outflows[draw.store.id], key=canonical)
+    outs = [edge.index for edge in edges]
+    if not outs:
+        return
+    parcels.missing_ms[outs] = flows.missing_ms[outs].max(axis=0)
+    if not draw.taken:
+        return
+    given = _held(rows, draw.taken)
+    course = flows.amount[outs]
+    totals = divide_arrays(given.amount, course.sum(axis=1)[None, :])
+    shares = divide_arrays(totals.T, course[:, None, :])
+    quality = np.minimum(given.quality, flows.quality[outs].min())
+    parcels.amount[outs] = shares
+    parcels.quality[outs] = np.where(shares == 0, np.int8(Quality.MEASURED), quality[None, :, None])
+
+
+def _entered(
+    graph: PlantGraph, draw: Draw, flows: Flows, rows: tuple[Row, ...], parcels: Parcels
+) -> tuple[StockLayer, ...]:
+    """What came into a store and stays there; with a meter on its way in unknown it is an estimate."""
+    ins = [edge.index for edge in graph.inflows[draw.store.id]]
+    quality = parcels.quality[ins].min(axis=(0, 2), initial=Quality.MEASURED)
+    if parcels.missing_ms[ins].any() or flows.missing_ms[ins].any():
+        quality = np.minimum(quality, np.int8(Quality.ESTIMATED))
+    return _layers(rows, Held(parcels.amount[ins].sum(axis=(0, 2)), quality))
+
+
+def _rows(graph: PlantGraph, stock: Stock, draws: Mapping[str, Draw], hour_ms: int) -> tuple[Row, ...]:
+    """Every source of this hour in canonical order, then what stock and stores bring from earlier hours."""
     live = [(source, hour_ms) for source in sorted(graph.sources)]
     old = {(source, entered_ms) for pool in stock if pool in graph.pools for source, entered_ms, _, _ in stock[pool]}
+    old |= {(source, entered_ms) for draw in draws.values() for source, entered_ms, _, _ in draw.taken}
     return (*live, *sorted(old))
 
 
@@ -74,7 +148,7 @@ def _plans(graph: PlantGraph) -> tuple[tuple[PoolPlan, ...], ...]:
 
 def _plan(graph: PlantGraph, pool: str) -> PoolPlan:
     outflows = tuple(sorted(graph.outflows[pool], key=canonical))
-    conserves = graph.pools[pool].kind == "conserving"
+    conserves = not graph.pools[pool].converts
     return PoolPlan(
         pool,
         graph.windows[pool] == "hour",

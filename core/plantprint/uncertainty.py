@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantprint.ledger import PostingKey
+from plantprint.plant.graph import PlantGraph
 
 _Z95 = 1.959963984540054
 Floats = NDArray[np.float64]
@@ -103,13 +104,29 @@ def emissions_by_factor(net: Mapping[PostingKey, int], per_unit: Mapping[str, tu
     return emissions
 
 
+def meters_behind(graph: PlantGraph, nodes: Iterable[str]) -> frozenset[str]:
+    """The meters that can move what `nodes` (work units, pools) get: upstream of them, and of all who share with them."""
+    meters: set[str] = set()
+    seen: set[str] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        for edge in graph.inflows.get(node, ()):
+            shared = graph.outflows[edge.giver] if edge.giver_kind == "pool" else (edge,)
+            meters |= {meter for one in shared for _, meter in one.terms}
+            if edge.giver not in seen:
+                seen.add(edge.giver)
+                waiting.append(edge.giver)
+    return frozenset(meters)
+
+
 def meter_sensitivities(
     account_again: Callable[[Scales], Emissions], meters: Iterable[str], step: Fraction = Fraction(1, 100)
 ) -> dict[str, dict[str, float]]:
     """Per meter and factor: kg CO2e by which the footprint moves per relative unit of the meter, by central difference.
 
-    `account_again` accounts the same facts with the named meters' amounts scaled. Two calls per meter; a footprint only
-    depends on meters upstream of its work units (`account.upstream_meters`), so hand in those.
+    `account_again` accounts the same facts with the named meters' amounts scaled. Two calls per meter, so hand in the
+    `meters_behind` the footprint and no others.
     """
     return {
         meter: sensitivity(account_again({meter: 1 + step}), account_again({meter: 1 - step}), step)

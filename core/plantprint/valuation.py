@@ -27,15 +27,15 @@ class View:
     """What a footprint is asked for. All defaults: the published value of the factor that the plant model names.
 
     `also`: by source, more factors that come with it (the upstream of its fuel). `series`: hourly factors by the id that
-    the plant model names. `subjects`: factors to choose from where the model names a subject (electricity.grid), for a
-    site in `geography`, as known at `known_at_ms`.
+    the plant model names. `factors`: every version to choose from where the model names a subject (electricity.grid), for
+    a site in `geography`; with `known_at_ms`, also what the named factors were then.
     """
 
     purpose: Purpose | None = None
     gwp_set: GwpSet | None = None
     also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     series: Mapping[str, FactorSeries] = field(default_factory=dict)
-    subjects: tuple[Factor, ...] = ()
+    factors: tuple[Factor, ...] = ()
     geography: str = "GLO"
     known_at_ms: int | None = None
     market: Market | None = None
@@ -51,12 +51,15 @@ class RateBook:
     def __init__(self, sources: Iterable[Source], library: Mapping[str, Factor], view: View) -> None:
         self._sources = {source.id: source for source in sources}
         self._view = view
-        self._library = library if view.known_at_ms is None else as_known(library.values(), view.known_at_ms)
-        self._named = {factor.subject for factor in view.subjects}
+        self._library = library
+        if view.known_at_ms is not None:
+            self._library = as_known([*library.values(), *view.factors], view.known_at_ms)
+        self._named = {factor.subject for factor in view.factors}
         self._shares = {} if view.market is None else hour_shares(view.market)
         self._certified = set() if view.market is None else {one.hour_ms for one in view.market.certificates}
         self._rates: dict[tuple[str, int], Rate | None] = {}
-        self._used: dict[tuple[str, str], tuple[FactorChoice, int]] = {}
+        self._first: dict[tuple[str, int], int] = {}
+        self._used: dict[tuple[str, str], dict[tuple[str, int], FactorChoice]] = {}
         self.issues: set[Issue] = set()
 
     def source(self, source_id: str) -> Source | None:
@@ -67,11 +70,18 @@ class RateBook:
         slot = (source_id, self._slot(source_id, entered_ms))
         if slot not in self._rates:
             self._rates[slot] = self._work_out(source_id, entered_ms)
+        first = self._first.get(slot)
+        if first is None or entered_ms < first:
+            self._first[slot] = entered_ms
         return self._rates[slot]
 
     def choices(self) -> dict[tuple[str, str], tuple[FactorChoice, int]]:
         """By (source, factor id): the choice and the first entered hour that it was used for."""
-        return dict(sorted(self._used.items()))
+        found = {}
+        for key, slots in sorted(self._used.items()):
+            slot = min(slots, key=lambda one: self._first[one])
+            found[key] = (slots[slot], self._first[slot])
+        return found
 
     def _slot(self, source_id: str, entered_ms: int) -> int:
         """What a rate depends on besides its source: the hour, the year, or nothing."""
@@ -122,7 +132,7 @@ class RateBook:
 
     def _by_subject(self, source: Source, entered_ms: int) -> FactorChoice | Issue:
         wanted = Wanted(source.factor, source.unit, self._view.geography, entered_ms, self._view.purpose or "inventory")
-        chosen = choose(self._view.subjects, wanted, self._view.known_at_ms)
+        chosen = choose(self._view.factors, wanted, self._view.known_at_ms)
         if isinstance(chosen, Issue):
             return replace(chosen, place=source.id)
         self.issues.update(replace(issue, place=source.id, at_ms=0) for issue in chosen.issues)
@@ -190,7 +200,6 @@ class RateBook:
                 Issue("factor-unusable", source.id, str(error), "correct the factor, or ask for another GWP set")
             )
             return None
-        key = (source.id, choice.factor.factor_id)
-        known, first = self._used.get(key, (choice, entered_ms))
-        self._used[key] = (choice if entered_ms < first else known, min(first, entered_ms))
+        slot = (source.id, self._slot(source.id, entered_ms))
+        self._used.setdefault((source.id, choice.factor.factor_id), {})[slot] = choice
         return rate

@@ -23,6 +23,7 @@ from fake_agent import wait_until
 
 from plantprint.wire.chunk import unseal
 from plantprint_cli.embedded.ports import find_free_port
+from plantprint_edge.config import AgentConfig
 from plantprint_edge.diskfile import MB
 from plantprint_edge.status import read_status, status_path
 
@@ -199,12 +200,13 @@ def test_kills_at_any_moment_lose_and_double_nothing(tmp_path: Path, site: str) 
     port = find_free_port(set())
     url = f"mqtt://127.0.0.1:{port}"
     with counting_device() as meter_port:
-        config(tmp_path, meters(meter_port), site=site, url=url, uplink=QUICK)
+        of = config(tmp_path, meters(meter_port), site=site, url=url, uplink=QUICK)
         with servers.mosquitto(port):
             collector = MemoryCollector(url, site, lose=0.05, seed=seed)
         with collector:
             for _ in range(6):
                 process = start(tmp_path)
+                wait_until(lambda: _lives(of, process), "the agent works")  # noqa: B023 - waited for in the loop
                 for _ in range(chance.randint(1, 2)):
                     with servers.mosquitto(port):
                         time.sleep(chance.uniform(0.2, 1.0))
@@ -214,15 +216,18 @@ def test_kills_at_any_moment_lose_and_double_nothing(tmp_path: Path, site: str) 
             collector.lose = 0.0
             last = start(tmp_path)
             with servers.mosquitto(port):
-                of = config(tmp_path, meters(meter_port), site=site, url=url, uplink=QUICK)
-                wait_until(lambda: status_path(of).exists() and read_status(of)["pid"] == last.pid, "the last life")
+                wait_until(lambda: _lives(of, last), "the last life")
                 wait_until(lambda: read_status(of)["outbox"]["unacked_chunks"] < 10, "the backlog drains", 30)
                 last.send_signal(signal.SIGTERM)
                 assert end(last)[0] == 0
         stored = stored_chunks(tmp_path)
     assert len(stored) > 20
     assert {key: unseal(payload) for key, payload in stored.items()} == collector.chunks
-    assert len({epoch for epoch, _ in stored}) >= 4
+    assert len({epoch for epoch, _ in stored}) == 7
+
+
+def _lives(of: AgentConfig, process: subprocess.Popen[str]) -> bool:
+    return status_path(of).exists() and read_status(of)["pid"] == process.pid
 
 
 WRITER = """

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,30 +10,13 @@ import fixtures_api as f
 import httpx
 import psycopg
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
 from plantprint_api.pages.view import View, zone
 
 pytestmark = [pytest.mark.integration, pytest.mark.browser]
 
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 SIZES = [(1366, 768), (1920, 1080), (390, 844)]
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        if os.environ.get("PLANTPRINT_CI") == "1":
-            pytest.fail("Chromium is missing: apt-get install chromium")
-        pytest.skip("Chromium is not installed")
-    async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield opened
-        await opened.close()
 
 
 @pytest.fixture

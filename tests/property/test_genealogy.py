@@ -14,9 +14,9 @@ from random_lots import GRID, Case, genealogies, series
 
 from plantprint.coproducts import ISO_14067, PACT_V3
 from plantprint.genealogy import Genealogy, trace_lots
+from plantprint.loops import strong_groups
 from plantprint.lot_plans import STOCK
 from plantprint.lots import Facts, LineKey
-from plantprint.loops import strong_groups
 
 
 def _sum(*vectors: Any) -> dict[LineKey, int]:
@@ -143,3 +143,10 @@ def _add(package: Any, processing: Any, np: Any, matrix: str, cells: list[tuple[
         data_array=np.array([cell[2] for cell in cells]),
         flip_array=np.array([cell[3] for cell in cells]),
     )
+
+
+@given(genealogies())
+@settings(max_examples=100)
+def test_a_lot_is_incomplete_exactly_where_something_behind_it_is_wrong(case: Case) -> None:
+    found = trace_lots(case.facts, case.own)
+    assert {lot for lot in found.lots if found.reasons(lot)} == found.incomplete

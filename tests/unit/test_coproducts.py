@@ -33,7 +33,7 @@ def test_golden_pact_mine_price_ratio_50_so_by_unit_price() -> None:
     ]
     rules = RuleSet(PACT_V3.name, PACT_V3.order, economic_weight="unit-price")
     found = allocate_coproducts(ores, rules)
-    assert (found.method, found.price_ratio) == ("economic", 50)
+    assert (found.method, found.price_ratio) == ("economic", Fraction(50))
     assert [float(10_000 * found.share(name)) for name in "abc"] == pytest.approx(
         [5494.505, 109.890, 4395.604], abs=1e-3
     )
@@ -50,7 +50,7 @@ def test_value_is_price_times_quantity_by_default() -> None:
 
 def test_a_price_ratio_of_exactly_five_is_physical() -> None:
     found = allocate_coproducts([product("a", "1", "50"), product("b", "3", "10")], PACT_V3)
-    assert (found.method, found.price_ratio, found.share("a")) == ("physical", 5, Fraction(1, 4))
+    assert (found.method, found.price_ratio, found.share("a")) == ("physical", Fraction(5), Fraction(1, 4))
 
 
 def test_pact_without_a_common_physical_quantity_is_economic_even_at_a_small_ratio() -> None:

@@ -15,7 +15,10 @@ EVENT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["kind", "at", "body"],
     "properties": {
-        "kind": {"type": "string", "enum": ["order", "job_start", "job_end", "state", "shipment", "withdraw"]},
+        "kind": {
+            "type": "string",
+            "enum": ["order", "job_start", "job_end", "state", "shipment", "withdraw", "activity"],
+        },
         "at": {"type": "string", "format": "date-time", "description": "When it happened, with an offset."},
         "source": {
             "type": "string",
@@ -34,7 +37,8 @@ EVENT_SCHEMA: dict[str, Any] = {
             "description": (
                 "order {batch, product, quantity, unit}; job_start {job, batch, work_unit, step, weight}; "
                 "job_end {job}; "
-                "state {work_unit, state}; shipment {shipment, batch, quantity?, customer?}; withdraw {event_id}"
+                "state {work_unit, state}; shipment {shipment, batch, quantity?, customer?}; withdraw {event_id}; "
+                "activity {source, amount, unit, from, to, work_unit | pool}"
             ),
         },
     },

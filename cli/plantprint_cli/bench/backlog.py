@@ -96,21 +96,21 @@ def filled(url: str, slots: Sequence[str], backlog: Backlog) -> Iterator[list[st
     """Client ids, one per part of the slots, for which the broker holds the backlog; their sessions end with the block."""
     names = [f"bench-{secrets.token_hex(4)}" for _ in slots]
     for name, part in zip(names, slots, strict=True):
-        with _connected(url, name, _SESSION_S) as client:
+        with connected(url, name, _SESSION_S) as client:
             client.subscribe([(topics.up_filter(slot), SubscribeOptions(qos=1)) for slot in part])
             time.sleep(0.2)  # until the broker has the filters
-    with _connected(url, "bench-fill", 0) as client:
-        sent = [_publish(client, *message) for message in backlog.messages]
+    with connected(url, "bench-fill", 0) as client:
+        sent = [publish(client, *message) for message in backlog.messages]
         wait_until("the broker has taken the backlog", lambda: all(s.is_published() for s in sent), _FILL_S)
     try:
         yield names
     finally:
         for name in names:
-            with _connected(url, name, 0, clean=True):
+            with connected(url, name, 0, clean=True):
                 pass
 
 
-def _publish(client: paho.Client, topic: str, payload: bytes, names: list[tuple[str, str]]) -> paho.MQTTMessageInfo:
+def publish(client: paho.Client, topic: str, payload: bytes, names: list[tuple[str, str]]) -> paho.MQTTMessageInfo:
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.UserProperty = names
     return client.publish(topic, payload, qos=1, properties=properties)
@@ -141,7 +141,7 @@ class Acked:
 def watched(url: str, backlog: Backlog) -> Iterator[Acked]:
     """Hears every acknowledgement to the backlog's agents."""
     acked = Acked(backlog.chunks)
-    with _connected(url, "bench-watch", 0) as client:
+    with connected(url, "bench-watch", 0) as client:
         client.on_message = lambda _, __, message: acked.take(message.topic, message.payload)
         client.subscribe(topics.ack(SITE, "x").removesuffix("x") + "+", qos=1)
         time.sleep(0.2)  # until the broker has the filter
@@ -149,7 +149,7 @@ def watched(url: str, backlog: Backlog) -> Iterator[Acked]:
 
 
 @contextmanager
-def _connected(url: str, client_id: str, session_s: int, *, clean: bool = False) -> Iterator[paho.Client]:
+def connected(url: str, client_id: str, session_s: int, *, clean: bool = False) -> Iterator[paho.Client]:
     parts = urlsplit(url)
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
     client.max_inflight_messages_set(100)

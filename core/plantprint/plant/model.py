@@ -4,11 +4,23 @@ from datetime import datetime, time
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 ChannelRef = Annotated[str, StringConstraints(pattern=r"^[^/\s]+/[^\s]+$")]
 Expression = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.\-+ ]+$")]
+
+
+
+def _unsexagesimal(given: object) -> object:
+    """YAML 1.1 reads 14:30 without quotes as the number 870."""
+    is_number = isinstance(given, int) and not isinstance(given, bool) and given >= 0
+    return f"{given // 60:02}:{given % 60:02}" if is_number and isinstance(given, int) else given
+
+
+LocalTime = Annotated[
+    str, BeforeValidator(_unsexagesimal), StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
+]
 
 RESERVED_NODES = ("export", "unmetered", "losses")
 
@@ -47,12 +59,39 @@ class Step(_Model):
     rule: Literal["weight", "equal", "exclusive"] = "weight"
 
 
+class Idle(_Model):
+    """What is idle waits for the end of its window and goes to the jobs that ran in it, by `driver`.
+
+    `starts` are local times of the site: of every shift, of the day, or of the week's Monday. The end of a calendar
+    month ends a window as well. Quantities (mass, pieces, area) are those of the batches' orders. `none` undoes the
+    rule of the place above: idle amounts stay on account `idle`.
+    """
+
+    window: Literal["shift", "day", "week", "none"]
+    starts: tuple[LocalTime, ...] = Field(default=("00:00",), min_length=1)
+    driver: Literal["processing_time", "mass", "pieces", "area", "equal"] = "processing_time"
+
+
+class StateRule(_Model):
+    """A work unit's state where none is reported, from the mean power on a meter over every `mean_over_s` of an hour.
+
+    From `processing_kw` on it is processing, from `idle_kw` on idle, below that off; such states are marked inferred.
+    """
+
+    meter: Id
+    processing_kw: Decimal = Field(gt=0)
+    idle_kw: Decimal = Field(gt=0)
+    mean_over_s: int = Field(default=300, gt=0, le=3600)
+
+
 class WorkUnit(_Model):
     """Equipment where flows end; `step` is what it is there for, used when no job says otherwise."""
 
     id: Id
     name: Text
     step: Id | None = None
+    idle: Idle | None = None
+    infer_state: StateRule | None = None
 
 
 class WorkCenter(_Model):
@@ -62,6 +101,7 @@ class WorkCenter(_Model):
     name: Text
     area: str = ""
     budget: Budget | None = None
+    idle: Idle | None = None
     work_units: tuple[WorkUnit, ...] = Field(min_length=1)
 
 
@@ -176,6 +216,11 @@ class Flow(_Model):
     by `weight` when several flows take the rest. A store takes and gives like a pool, by meters only. `product` says
     which output of a pool with several it is. `recovery` marks heat that a work unit's pool hands back: it carries only
     what its own recovery uses (cut-off), or a share of the pool's inputs by energy or exergy.
+
+    `driver` divides the rest among several takers by what runs behind each (time, or the jobs' mass, pieces or area x
+    time), times `weight`. `disposition` of a flow to losses or unmetered: its giver's other takers carry it
+    (consumers), it is spread over jobs like idle time (window), or it is exempted for a `reason` (outside); without
+    one it stays on its account.
     """
 
     giver: Id = Field(alias="from")
@@ -184,6 +229,9 @@ class Flow(_Model):
     weight: int = Field(default=1, gt=0)
     product: Id | None = None
     recovery: Literal["cut-off", "energy", "exergy"] | None = None
+    driver: Literal["fixed", "running_time", "mass", "pieces", "area"] = "fixed"
+    disposition: Literal["consumers", "window", "outside"] | None = None
+    reason: str = ""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -196,6 +244,7 @@ class Plant(_Model):
     bucket_s: int = Field(default=60, gt=0, le=3600)
     settle_after_s: int = Field(default=900, ge=0)
     effective_at: datetime | None = None
+    idle: Idle | None = None
     steps: tuple[Step, ...] = ()
     work_centers: tuple[WorkCenter, ...] = Field(min_length=1)
     sources: tuple[Source, ...] = Field(min_length=1)

@@ -1,0 +1,213 @@
+"""What waits for the end of its idle window, and what a window's end does: spread it, carry it on, or give it up.
+
+Amounts that wait have been posted in the hours in which they were used. When their window ends they are moved from
+there, in the hour of the end, to the jobs that ran in the window; where none ran, they wait for the next window of the
+month, and its last one moves them to `overhead`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from plantprint.allocation import Account
+from plantprint.drivers import Inferred, processing, units_behind, window_weights
+from plantprint.facts import Issue
+from plantprint.ledger import Net, Portion, PostingKey
+from plantprint.plant.graph import PlantGraph
+from plantprint.production import Production
+from plantprint.quantities import divide
+from plantprint.sharing import StockLayer
+from plantprint.times import HOUR_MS, format_instant
+from plantprint.windows import Calendar, IdleRule, Window
+
+Outcome = Literal["spread", "carried", "overhead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits on an account, and the time in which something behind it was unknown."""
+
+    layers: tuple[StockLayer, ...] = ()
+    missing_ms: int = 0
+
+    def plus(self, layers: Iterable[StockLayer], missing_ms: int = 0) -> "Waiting":
+        sums: dict[tuple[str, int, int], int] = {}
+        for source, entered_ms, quality, amount in (*self.layers, *layers):
+            place = (source, entered_ms, quality)
+            sums[place] = sums.get(place, 0) + amount
+        kept = tuple((*place, amount) for place, amount in sorted(sums.items()) if amount)
+        return Waiting(kept, self.missing_ms + missing_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What an hour hands to the next about windows that are open.
+
+    `waiting` is by account, `worked` by calendar the processing time of each account's jobs in its window so far.
+    """
+
+    waiting: dict[Account, Waiting] = field(default_factory=dict)
+    worked: dict[str, dict[Account, int]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "waiting": [
+                [*account, waiting.missing_ms, [list(layer) for layer in waiting.layers]]
+                for account, waiting in sorted(self.waiting.items())
+            ],
+            "worked": {
+                name: [[*account, time_ms] for account, time_ms in sorted(worked.items())]
+                for name, worked in sorted(self.worked.items())
+            },
+        }
+
+    @staticmethod
+    def from_json(body: Mapping[str, Any]) -> "Pending":
+        return Pending(
+            {
+                Account(*account): Waiting(tuple((str(s), int(e), int(q), int(a)) for s, e, q, a in layers), missing_ms)
+                for *account, missing_ms, layers in body.get("waiting", ())
+            },
+            {
+                name: {Account(*account): time_ms for *account, time_ms in worked}
+                for name, worked in body.get("worked", {}).items()
+            },
+        )
+
+
+class Arrival(NamedTuple):
+    """What begins to wait on an account, at an instant of the hour."""
+
+    account: Account
+    at_ms: int
+    layers: tuple[StockLayer, ...]
+    missing_ms: int = 0
+
+
+class Closed(NamedTuple):
+    """A window that ended: what waited at `place` (a work unit or pool) was spread over jobs, carried on, or given up."""
+
+    place: str
+    start_ms: int
+    end_ms: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """An hour's movements between accounts, which add up to nothing, and what comes of them.
+
+    `missing_ms` is by batch the unknown time behind what it was given.
+    """
+
+    moved: Net = field(default_factory=dict)
+    missing_ms: dict[str, int] = field(default_factory=dict)
+    closed: list[Closed] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
+
+    def move(self, hour_ms: int, giver: Account, taker: Account, layer: StockLayer, portion: Portion) -> None:
+        source, entered_ms, quality, amount = layer
+        self._add(PostingKey(hour_ms, *giver, source, entered_ms, quality), -amount)
+        self._add(PostingKey(hour_ms, *taker, source, entered_ms, quality, portion), amount)
+
+    def _add(self, key: PostingKey, amount: int) -> None:
+        self.moved[key] = self.moved.get(key, 0) + amount
+
+
+def window_ends(graph: PlantGraph, place: str, hour_ms: int, until_ms: int) -> bool:
+    """Whether a window of a place ends within the hour, up to its end, and the site's time has come to it."""
+    rule = graph.idle.get(place)
+    if rule is None:
+        return False
+    ends = (window.end_ms for _, _, window in rule.calendar.parts(hour_ms, hour_ms + HOUR_MS))
+    return any(end_ms <= min(hour_ms + HOUR_MS, until_ms) for end_ms in ends)
+
+
+def spread_hour(  # noqa: PLR0917 - the facts of an hour, one by one
+    graph: PlantGraph,
+    production: Production,
+    hour_ms: int,
+    until_ms: int,
+    before: Pending,
+    arrivals: Sequence[Arrival],
+    inferred: Inferred,
+) -> tuple[Spread, Pending]:
+    """Takes what arrived in the hour and ends the windows that end in it, as far as the site's time has come."""
+    result = Spread()
+    waiting = {account: wait for account, wait in before.waiting.items() if account.id in graph.idle}
+    worked: dict[str, dict[Account, int]] = {}
+    for calendar, rules in _by_calendar(graph).items():
+        units = sorted({unit for place in rules for unit in units_behind(graph, place)})
+        book = dict(before.worked.get(calendar.name, {}))
+        for from_ms, to_ms, window in calendar.parts(hour_ms, hour_ms + HOUR_MS):
+            for account, time_ms in processing(graph, production, units, from_ms, to_ms, inferred).items():
+                book[account] = book.get(account, 0) + time_ms
+            for arrival in arrivals:
+                if arrival.account.id in rules and from_ms <= arrival.at_ms < to_ms:
+                    known = waiting.get(arrival.account, Waiting())
+                    waiting[arrival.account] = known.plus(arrival.layers, arrival.missing_ms)
+            if window.end_ms <= min(to_ms, until_ms):
+                for place, rule in rules.items():
+                    _close(graph, production, _Ending(hour_ms, place, rule, window), book, waiting, result)
+                book = {}
+        worked[calendar.name] = book
+    kept = {account: wait for account, wait in waiting.items() if wait.layers or wait.missing_ms}
+    return result, Pending(dict(sorted(kept.items())), {name: book for name, book in sorted(worked.items()) if book})
+
+
+def _by_calendar(graph: PlantGraph) -> dict[Calendar, dict[str, IdleRule]]:
+    found: dict[Calendar, dict[str, IdleRule]] = {}
+    for place, rule in sorted(graph.idle.items()):
+        found.setdefault(rule.calendar, {})[place] = rule
+    return found
+
+
+class _Ending(NamedTuple):
+    hour_ms: int
+    place: str
+    rule: IdleRule
+    window: Window
+
+
+def _close(
+    graph: PlantGraph,
+    production: Production,
+    ending: _Ending,
+    worked: Mapping[Account, int],
+    waiting: dict[Account, Waiting],
+    result: Spread,
+) -> None:
+    hour_ms, place, rule, window = ending
+    units = units_behind(graph, place)
+    took_part = {account: time_ms for account, time_ms in worked.items() if account.work_unit in units}
+    outcome: Outcome = "spread" if took_part else "overhead" if window.ends_month else "carried"
+    result.closed.append(Closed(place, window.start_ms, window.end_ms, outcome))
+    accounts = sorted(account for account in waiting if account.id == place)
+    if outcome == "carried" or not accounts:
+        return
+    weights: dict[Account, int] = {Account("overhead", place, accounts[0].work_unit, accounts[0].step): 1}
+    if took_part:
+        weights, issues = window_weights(rule.driver, took_part, production, hour_ms)
+        result.issues.extend(issues)
+    else:
+        result.issues.append(_no_job(place, window, hour_ms))
+    for account in accounts:
+        _hand_out(hour_ms, account, waiting.pop(account), weights, result)
+
+
+def _hand_out(
+    hour_ms: int, giver: Account, waited: Waiting, weights: Mapping[Account, int], result: Spread
+) -> None:
+    takers = sorted(weights)
+    portion: Portion = "direct" if takers[0].kind == "overhead" else "idle"
+    for source, entered_ms, quality, amount in waited.layers:
+        for taker, share in zip(takers, divide(amount, [weights[taker] for taker in takers]), strict=True):
+            if share:
+                result.move(hour_ms, giver, taker, (source, entered_ms, quality, share), portion)
+    for batch in {taker.id for taker in takers if taker.kind == "batch"} if waited.missing_ms else ():
+        result.missing_ms[batch] = result.missing_ms.get(batch, 0) + waited.missing_ms
+
+
+def _no_job(place: str, window: Window, hour_ms: int) -> Issue:
+    message = f"no job ran here up to the month's end at {format_instant(window.end_ms)}; what was idle is overhead"
+    return Issue("overhead", place, message, "send the jobs that ran, or leave it: overhead belongs to no batch", hour_ms)
