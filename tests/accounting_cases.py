@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plantprint.account import EMPTY_CARRY, Carry, HourAccount, account_hour
+from plantprint.account import EMPTY_CARRY, Carry, HourAccount, account_hour, account_meters
 from plantprint.facts import Channel, Issue, Quality, Reading
 from plantprint.intervals import LOOKAHEAD, MeterHour, MeterSeries
 from plantprint.plant.graph import PlantGraph, compile_plant
@@ -29,39 +29,56 @@ def make_graph(
     work_units: Sequence[str] = (),
     rules: Mapping[str, str] | None = None,
     bucket_s: int = 900,
+    stores: Mapping[str, dict[str, Any]] | None = None,
+    more: Mapping[Any, dict[str, Any]] | None = None,
 ) -> PlantGraph:
     """Flows are (giver, taker, amount[, weight]).
 
     `pools` maps to "conserving|converting [bucket|hour]", `sources` to their kind, `units` from any node to its unit
-    (kWh where not named; a meter counts in its giver's unit), `rules` from steps to their rule for jobs at once.
+    (kWh where not named; a meter counts in its giver's unit), `rules` from steps to their rule for jobs at once,
+    `stores` to their fields, `more` from a source, a pool, a work unit, (giver, taker), "site" or "plant" to further
+    fields of it.
     """
     pools, sources, units = pools or {}, sources or {"grid": "grid"}, units or {}
-    meters: dict[str, str] = {}
-    for giver, _, amount, *_ in flows:
+    stores, more = stores or {}, more or {}
+    meters = {str(fields["level"]): units.get(store, "kWh") for store, fields in stores.items() if "level" in fields}
+    for giver, taker, amount, *_ in flows:
         for word in amount.split():
             if word not in {"+", "-", "rest"}:
-                meters[word] = units.get(giver, "kWh")
-    centers = [{"id": f"line-{unit}", "name": {"en": unit}, "work_units": [_named(unit)]} for unit in work_units]
+                meters[word] = units.get(_product_of(giver, taker, more), units.get(giver, "kWh"))
+    centers = [
+        {"id": f"line-{unit}", "name": {"en": unit}, "work_units": [_named(unit) | more.get(unit, {})]}
+        for unit in work_units
+    ]
     body: dict[str, Any] = {
         "plantprint": 1,
-        "site": _named("site"),
+        "site": _named("site") | more.get("site", {}),
         "bucket_s": bucket_s,
         "steps": [_named(step) | {"rule": rule} for step, rule in (rules or {}).items()],
         "work_centers": centers,
         "sources": [
-            _named(source) | {"unit": units.get(source, "kWh"), "kind": kind, "factor": f"factor.{source}", "scope": 2}
+            _named(source)
+            | {"unit": units.get(source, "kWh"), "kind": kind, "factor": f"factor.{source}", "scope": 2}
+            | more.get(source, {})
             for source, kind in sources.items()
         ],
         "meters": [
             _named(meter) | {"unit": unit, "bindings": [{"channel": f"gw/{meter}"}]} for meter, unit in meters.items()
         ],
-        "pools": [_pool(pool, words, units.get(pool, "kWh")) for pool, words in pools.items()],
+        "pools": [_pool(pool, words, units.get(pool, "kWh")) | more.get(pool, {}) for pool, words in pools.items()],
+        "stores": [_named(store) | {"unit": units.get(store, "kWh")} | fields for store, fields in stores.items()],
         "flows": [
             {"from": giver, "to": taker, "amount": amount, "weight": weight[0] if weight else 1}
+            | more.get((giver, taker), {})
             for giver, taker, amount, *weight in flows
         ],
     }
-    return compile_plant(Plant.model_validate(body))
+    return compile_plant(Plant.model_validate(body | more.get("plant", {})))
+
+
+def _product_of(giver: str, taker: str, more: Mapping[Any, dict[str, Any]]) -> str:
+    """`pool.product` where a flow is one of several products; `units` may name it."""
+    return f"{giver}.{more.get((giver, taker), {}).get('product', '')}"
 
 
 def _named(name: str) -> dict[str, Any]:
@@ -105,7 +122,7 @@ def hour_series(graph: PlantGraph, readings: Readings, hour_ms: int) -> dict[str
     series = {}
     for meter, facts in readings.items():
         node = graph.meters[meter]
-        channel = Channel("gw", meter, node.unit, 6, "counter")
+        channel = Channel("gw", meter, node.unit, 6, "gauge" if meter in graph.levels else "counter")
         best: dict[int, Reading] = {}
         for reading in facts:
             if reading.t_ms > hour_ms and (reading.t_ms not in best or reading.rank > best[reading.t_ms].rank):
@@ -138,6 +155,28 @@ def account_hours(
         hour_ms = HOUR + number * HOUR_MS
         series = hour_series(graph, readings, hour_ms)
         accounts.append(account_hour(graph, made, hour_ms, series, carry, HOUR + (first + hours) * HOUR_MS))
+        carry = accounts[-1].carry
+    return accounts
+
+
+def account_amounts(
+    graph: PlantGraph,
+    made: Production,
+    amounts: Mapping[str, Sequence[Sequence[int]]],
+    carry: Carry = EMPTY_CARRY,
+    start_ms: int = HOUR,
+    until_ms: int | None = None,
+) -> list[HourAccount]:
+    """Hours from `start_ms` of meters whose amounts are known: per meter one row of buckets for every hour.
+
+    Now is the end of the last hour unless said otherwise.
+    """
+    count = max(map(len, amounts.values()))
+    until_ms = start_ms + count * HOUR_MS if until_ms is None else until_ms
+    accounts: list[HourAccount] = []
+    for number in range(count):
+        hours = meter_hours(graph, {meter: rows[number] for meter, rows in amounts.items()})
+        accounts.append(account_meters(graph, made, start_ms + number * HOUR_MS, hours, (), carry, until_ms))
         carry = accounts[-1].carry
     return accounts
 

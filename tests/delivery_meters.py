@@ -147,7 +147,7 @@ sources:
 
 
 def plant_yaml(site: str) -> str:
-    """Every meter feeds a work unit of its own from the grid; an hour counts as late after two seconds of the test."""
+    """Every meter feeds a work unit of its own from the grid; an hour waits a second of the test for what is late."""
     channels = range(CHANNELS)
     units = ", ".join(f"{{id: u{c}, name: {{en: Unit {c}}}}}" for c in channels)
     meters = "\n".join(
@@ -159,7 +159,7 @@ def plant_yaml(site: str) -> str:
 plantprint: 1
 site: {{id: {site}, name: {{en: Storm}}}}
 bucket_s: 300
-settle_after_s: 1200
+settle_after_s: 600
 work_centers:
   - {{id: line, name: {{en: Line}}, work_units: [{units}]}}
 sources:

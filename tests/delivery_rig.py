@@ -23,8 +23,8 @@ from plantprint_cli.embedded import Child, Command, EmbeddedBroker, EmbeddedPost
 
 _WRONG = Path(__file__).with_name("delivery_wrong.py")
 _REPEATED = "plantprint_intake_repeated_chunks_total "
-# A disk that takes 30 ms to write: what a gateway's card or a busy array does, and where a crash finds a commit half done.
-_SLOW_COMMIT = {"commit_delay": "30000", "commit_siblings": "0"}
+# A disk that takes 100 ms to write: what a gateway's card or a busy array does, and where a crash finds a commit half done.
+_SLOW_COMMIT = {"commit_delay": "100000", "commit_siblings": "0"}
 
 Readings = dict[tuple[str, int], int]
 

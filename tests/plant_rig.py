@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from plantprint_cli.embedded.ports import find_free_port
 
 

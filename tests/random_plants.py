@@ -1,5 +1,6 @@
-"""Random small plants with random facts: chains, cycles, rests, roofs that export, jobs off the bucket edges."""
+"""Random small plants with random facts: chains, cycles, rests, stores, CHPs, roofs that export, jobs at odd times."""
 
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from plantprint.facts import EventKind, ProductionEvent, Quality, Reading
 from plantprint.plant.graph import PlantGraph
+from plantprint.times import format_instant, parse_instant
 
 HOURS = 3
 # An example takes tens of milliseconds, many times that on a busy machine; that is no reason to fail.
@@ -30,8 +32,13 @@ class Facts:
 
 
 @st.composite
-def plants(draw: st.DrawFn, *, bucket_s: int = 900, exports: bool = True, rests: bool = True) -> PlantGraph:
-    """Pools p1 … p4, fed by sources and by pools before them; a metered flow back may make a cycle of some of them."""
+def plants(
+    draw: st.DrawFn, *, bucket_s: int = 900, exports: bool = True, rests: bool = True, stores: bool = True
+) -> PlantGraph:
+    """Pools p1 … p4, fed by sources and by pools before them; a metered flow back may make a cycle of some of them.
+
+    A pool may have two products; a store takes from one pool and gives to any other, to itself or to a work unit.
+    """
     names = [f"p{n + 1}" for n in range(draw(st.integers(1, 4)))]
     pairs: list[tuple[str, str]] = []
     for n, pool in enumerate(names):
@@ -48,12 +55,17 @@ def plants(draw: st.DrawFn, *, bucket_s: int = 900, exports: bool = True, rests:
             st.sets(st.tuples(st.sampled_from(sorted(SOURCES)), st.sampled_from(WORK_UNITS)), max_size=2)
         )
     ]
+    kept = draw(_stores(names)) if stores else {}
+    pairs += [pair for store, (ends, _) in kept.items() for pair in ((ends[0], store), (store, ends[1]))]
     kinds = {pool: draw(st.sampled_from(["conserving", "converting"])) for pool in names}
     windows = {pool: draw(st.sampled_from(["", " bucket", " hour"])) for pool in names}
     flows: list[Flow] = [(giver, taker, f"m-{giver}-{taker}", 1) for giver, taker in pairs]
     if rests:
         flows += [(p, "unmetered", "rest", 1) for p in names if kinds[p] == "conserving" and draw(st.booleans())]
     flows = [_difference(flow) if draw(st.integers(0, 5)) == 0 else flow for flow in flows]
+    several = {pool: draw(_products()) for pool in names if kinds[pool] == "converting" and draw(st.booleans())}
+    more: dict[Any, dict[str, Any]] = {pool: fields for pool, fields in several.items() if fields}
+    more |= {(giver, taker): {"product": draw(st.sampled_from("ab"))} for giver, taker in pairs if giver in several}
     return make_graph(
         sorted(set(flows)),
         pools={pool: kinds[pool] + windows[pool] for pool in names},
@@ -61,7 +73,35 @@ def plants(draw: st.DrawFn, *, bucket_s: int = 900, exports: bool = True, rests:
         work_units=WORK_UNITS,
         rules=RULES,
         bucket_s=bucket_s,
+        stores={store: fields for store, (_, fields) in kept.items()},
+        more=more,
     )
+
+
+@st.composite
+def _stores(draw: st.DrawFn, pools: list[str]) -> dict[str, tuple[tuple[str, str], dict[str, Any]]]:
+    """Up to two stores: where they take from and give to, and their fields."""
+    found: dict[str, tuple[tuple[str, str], dict[str, Any]]] = {}
+    for number in range(draw(st.sampled_from([0, 1, 1, 2]))):
+        store = f"s{number + 1}"
+        ends = draw(st.sampled_from(pools)), draw(st.sampled_from([*pools, *WORK_UNITS]))
+        fields: dict[str, Any] = {"kind": draw(st.sampled_from(["fifo", "mixed"]))}
+        match draw(st.integers(0, 3)):
+            case 0:
+                fields["level"] = f"m-level-{store}"
+            case 1:
+                fields["capacity"] = "0.5"
+            case 2:
+                fields["empty_point"] = draw(st.sampled_from(["00:00+00:00", "01:30+00:00"]))
+        found[store] = ends, fields
+    return found
+
+
+@st.composite
+def _products(draw: st.DrawFn) -> dict[str, Any]:
+    content = st.sampled_from(["1", "0.75", "2.123456"])
+    products = [{"id": name, "unit": "kWh", "kwh_per_unit": draw(content)} for name in "ab"]
+    return {"method": "energy", "products": products}
 
 
 def _difference(flow: Flow) -> Flow:
@@ -124,3 +164,103 @@ def facts(draw: st.DrawFn) -> Facts:
     several = draw(st.lists(courses(), min_size=1, max_size=4))
     readings = {meter: draw(st.sampled_from(several)) for meter in graph.meters if draw(st.integers(0, 9))}
     return Facts(graph, readings, draw(productions()))
+
+
+# Plants with idle windows, over days on which Europe's clocks change.
+
+DAYS = {"spring": "2026-03-28T20:00:00Z", "autumn": "2026-10-24T20:00:00Z", "month": "2026-10-31T12:00:00Z"}
+WINDOWED_HOURS = 34
+_SHIFTS = ("02:30", "10:15", "18:00")
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """A plant with idle windows, amounts per meter and hour by bucket, and its events."""
+
+    graph: PlantGraph
+    start_ms: int
+    amounts: dict[str, list[list[int]]]
+    events: list[ProductionEvent]
+
+
+def idle_rules() -> st.SearchStrategy[dict[str, Any]]:
+    drivers = st.sampled_from(["processing_time", "mass", "equal"])
+    periods = st.sampled_from([("shift", _SHIFTS), ("day", ("00:00",)), ("week", ("06:00",)), ("none", ("00:00",))])
+    return st.builds(lambda d, p: {"window": p[0], "starts": list(p[1]), "driver": d}, drivers, periods)
+
+
+@st.composite
+def windowed_plants(draw: st.DrawFn) -> PlantGraph:
+    site = draw(idle_rules().filter(lambda rule: rule["window"] != "none"))
+    inferred = {"infer_state": {"meter": "m2", "processing_kw": "0.002", "idle_kw": "0.001", "mean_over_s": 1800}}
+    more: dict[Any, dict[str, Any]] = {
+        "site": {"timezone": "Europe/Zurich"},
+        "plant": {"idle": site},
+        "u1": {"idle": draw(idle_rules())} if draw(st.booleans()) else {},
+        "u2": inferred if draw(st.booleans()) else {},
+        ("bus", "unmetered"): {"disposition": draw(st.sampled_from([None, "window", "consumers"]))},
+        ("air", "u1"): {"driver": "running_time"},
+        ("air", "u2"): {"driver": "running_time"},
+    }
+    return make_graph(
+        [
+            ("grid", "bus", "main"), ("bus", "u1", "m1"), ("bus", "u2", "m2"), ("bus", "unmetered", "rest"),
+            ("gas", "u1", "g1"), ("grid", "air", "a"), ("air", "u1", "rest"), ("air", "u2", "rest"),
+        ],
+        pools={"bus": "conserving", "air": "conserving"},
+        sources={"grid": "grid", "gas": "fuel"},
+        work_units=["u1", "u2"],
+        rules=RULES,
+        bucket_s=1800,
+        more=more,
+    )  # fmt: skip
+
+
+@st.composite
+def windowed_events(draw: st.DrawFn, start_ms: int) -> list[ProductionEvent]:
+    """Orders, jobs, states and activities at any minute."""
+    events: list[ProductionEvent] = []
+    minutes = st.integers(0, WINDOWED_HOURS * 60)
+
+    def add(kind: EventKind, minute: int, body: dict[str, Any]) -> None:
+        events.append(ProductionEvent("mes", f"e{len(events)}", 1, kind, start_ms + minute * 60_000, body))
+
+    units, batches = st.sampled_from(["u1", "u2"]), st.sampled_from(["b1", "b2", "b3"])
+    for number in range(draw(st.integers(0, 6))):
+        begin = draw(minutes)
+        body = {
+            "job": f"j{number}",
+            "batch": draw(batches),
+            "work_unit": draw(units),
+            "step": draw(st.sampled_from(sorted(RULES))),
+        }
+        add("job_start", begin, body)
+        if draw(st.integers(0, 4)):
+            add("job_end", begin + draw(st.integers(0, 400)), {"job": f"j{number}"})
+    for _ in range(draw(st.integers(0, 6))):
+        name = draw(st.sampled_from(["processing", "setup", "setup", "clean-down", "clean-down", "fault"]))
+        add("state", draw(minutes), {"work_unit": draw(units), "state": name})
+    for batch in draw(st.sets(batches)):
+        add("order", draw(minutes), {"batch": batch, "quantity": draw(st.integers(1, 900)), "unit": "kg"})
+    for _ in range(draw(st.integers(0, 2))):
+        begin = draw(minutes)
+        span = [format_instant(start_ms + minute * 60_000) for minute in (begin, begin + draw(st.integers(1, 900)))]
+        place = draw(st.sampled_from([{}, {"work_unit": "u1"}, {"pool": "bus"}]))
+        add("activity", draw(minutes), {"source": "gas", "amount": 3, "from": span[0], "to": span[1], **place})
+    return events
+
+
+@st.composite
+def windowed(draw: st.DrawFn) -> Windowed:
+    start_ms = parse_instant(DAYS[draw(st.sampled_from(sorted(DAYS)))])
+    graph = draw(windowed_plants())
+    chance = random.Random(draw(st.integers(0, 2**32)))
+    sizes = [0, 1, 7, 1_000, 10**9]
+    amounts = {
+        meter: [
+            [chance.randrange(sizes[chance.randrange(5)] + 1) * chance.randrange(2) for _ in range(graph.buckets)]
+            for _ in range(WINDOWED_HOURS)
+        ]
+        for meter in graph.meters
+    }
+    return Windowed(graph, start_ms, amounts, draw(windowed_events(start_ms)))

@@ -154,12 +154,17 @@ def _check_sources(conn: Conn, facts: SiteFacts, bounds: tuple[int, int], result
 
 
 def _plainly_metered(facts: SiteFacts) -> dict[str, list[str]]:
-    """Sources whose every flow is one meter in the source's own unit, under all models alike."""
+    """Sources whose every flow is one meter in the source's own unit, under all models alike, without activities."""
     found: dict[str, list[str]] = {}
     graphs = [m.graph for m in facts.models]
+    recorded = {activity.source for m in facts.models for activity in facts.production(m).activities}
     for source in graphs[-1].sources:
         meters = _meters_of(graphs[-1], source)
-        if meters is not None and all(_meters_of(graph, source) == meters for graph in graphs):
+        if (
+            meters is not None
+            and source not in recorded
+            and all(_meters_of(graph, source) == meters for graph in graphs)
+        ):
             found[source] = meters
     return found
 

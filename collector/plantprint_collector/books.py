@@ -8,7 +8,8 @@ from plantprint.factors import Factor, builtin_factors, latest
 from plantprint.facts import ProductionEvent
 from plantprint.intervals import LOOKAHEAD, MeterSeries
 from plantprint.plant.graph import PlantGraph
-from plantprint.production import Job, Production, StateSpan, reduce_events
+from plantprint.production import Production, reduce_events
+from plantprint.settlement import reaches_back_ms, touched_spans
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector.facts_store import (
     Conn,
@@ -18,6 +19,7 @@ from plantprint_collector.facts_store import (
     StoredChannel,
     count_factors,
     first_readings_ms,
+    in_decimals_of,
     load_channels,
     load_events,
     load_factor_rows,
@@ -122,7 +124,8 @@ def _by_identity(events: Iterable[ProductionEvent]) -> dict[tuple[str, str, int]
 
 def _same_places(one: PlantGraph, other: PlantGraph) -> bool:
     """Whether events mean the same under both models."""
-    return one.work_units == other.work_units and one.steps == other.steps
+    alike = one.work_units == other.work_units and one.steps == other.steps
+    return alike and one.sources == other.sources and one.pools.keys() == other.pools.keys()
 
 
 def account_hours(
@@ -139,8 +142,11 @@ def account_hours(
             meter: MeterSeries(s.channel, s.meter, s.ratio, window.cut(s, hour_ms, hour_ms + HOUR_MS))
             for meter, s in facts.sources(hour_ms).items()
         }
+        begins = replace(
+            carry, meters={m: in_decimals_of(series[m], s) if m in series else s for m, s in carry.meters.items()}
+        )
         account = account_hour(
-            model.graph, facts.production(model), hour_ms, series, carry, until_ms, facts.since_ms(hour_ms)
+            model.graph, facts.production(model), hour_ms, series, begins, until_ms, facts.since_ms(hour_ms)
         )
         yield account
         carry = account.carry
@@ -160,14 +166,19 @@ def touched_by_readings(conn: Conn, facts: SiteFacts, marks: Mapping[int, Sequen
 
 
 def touched_by_production(old: SiteFacts, new: SiteFacts, far_ms: int) -> list[Range]:
-    """Spans in which jobs or states differ between two readings of the events, under any of the models."""
-    spans: list[Range] = []
-    for model in new.models:
-        before, after = old.production(model), new.production(model)
-        was: set[Job | StateSpan] = {*before.jobs, *before.states}
-        now: set[Job | StateSpan] = {*after.jobs, *after.states}
-        spans += [(s.start_ms, far_ms if s.end_ms is None else max(s.end_ms, s.start_ms)) for s in was ^ now]
-    return spans
+    """Spans in which accounts can differ between two readings of the events, under any of the models."""
+    return [
+        span
+        for model in new.models
+        for span in touched_spans(model.graph, old.production(model), new.production(model), far_ms)
+    ]
+
+
+def touched_since(facts: SiteFacts, span: Range) -> int:
+    """Since when accounts can differ where all that is known is that events with instants in `span` are new or gone."""
+    return min(
+        reaches_back_ms(model.graph, facts.production(model), facts.events.values(), span) for model in facts.models
+    )
 
 
 def hours_of(spans: Sequence[Range]) -> set[int]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from plantprint_collector.books import Range, SiteFacts, load_facts, touched_by_production
+from plantprint_collector.books import Range, SiteFacts, load_facts, touched_by_production, touched_since
 from plantprint_collector.facts_store import count_factors
 from plantprint_collector.ledger_marks import AGAIN, Marks
 
@@ -48,7 +48,7 @@ class FactsBook:
         if not events:
             return []
         if old is None:
-            return [((low, _FAR_MS), cause) for (low, _), cause in events]
+            return [((touched_since(new, span), _FAR_MS), cause) for span, cause in events]
         cause = ", ".join(sorted({cause for _, cause in events}))
         return [(span, cause) for span in touched_by_production(old, new, _FAR_MS)]
 

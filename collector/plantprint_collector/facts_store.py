@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import Connection
 
 from plantprint.facts import Channel, EventKind, ProductionEvent, Reading
+from plantprint.intervals import CounterState, MeterSeries
 from plantprint.plant import Plant
 from plantprint.plant.graph import PlantGraph, compile_plant
 from plantprint.plant.model import Meter
@@ -111,6 +112,25 @@ def meter_sources(
         multipliers = {s.channel_id: 10 ** (finest.decimals - s.channel.decimals) for s in same}
         sources[meter.id] = MeterSource(meter, bound[-1].ratio, finest, multipliers)
     return sources
+
+
+def in_decimals_of(series: MeterSeries, state: CounterState) -> CounterState:
+    """A carried state as a base for `series`: the same, unless it was kept in fewer decimals of the same stream."""
+    stream, _, decimals = state.channel.rpartition(" ")
+    now_stream, _, now_decimals = series.channel_mark.rpartition(" ")
+    if stream != now_stream or int(decimals) >= int(now_decimals):
+        return state
+    finer = 10 ** (int(now_decimals) - int(decimals))
+    before = state.before and (state.before[0], state.before[1] * finer, state.before[2] * finer)
+    held = tuple((t_ms, value * finer, quality) for t_ms, value, quality in state.held)
+    return replace(
+        state,
+        value=state.value * finer,
+        offset=state.offset * finer,
+        held=held,
+        before=before,
+        channel=series.channel_mark,
+    )
 
 
 def _stream(channel: Channel) -> tuple[str, str, int]:

@@ -5,6 +5,7 @@ The settled hour is kept so that readings after it which still decide what happe
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from plantprint.facts import Issue, Reading
 from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries, meter_span
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector.books import Range, SiteFacts
-from plantprint_collector.facts_store import Conn, MeterSource, ReadingWindow, scale
+from plantprint_collector.facts_store import Conn, MeterSource, ReadingWindow, in_decimals_of, scale
 
 # With this many readings in a tail the older ones are folded into the certain part.
 _TAIL_READINGS_MAX = 64
@@ -28,7 +29,7 @@ class OpenMeter:
         self.source = source
         self._bucket_s = bucket_s
         self._start_ms = self._checkpoint_ms = start_ms
-        self._state = state
+        self._state = None if state is None else in_decimals_of(self._series(()), state)
         self._done: dict[int, _Part] = {}
         self._tail: list[Reading] = []
 
@@ -83,7 +84,8 @@ class OpenMeter:
         """Forgets everything before an hour that begins with `state`."""
         self._done = {at: part for at, part in self._done.items() if at >= hour_ms}
         if self._checkpoint_ms < hour_ms:
-            self._checkpoint_ms, self._state = hour_ms, state
+            self._checkpoint_ms = hour_ms
+            self._state = None if state is None else in_decimals_of(self._series(()), state)
             self._tail = self._tail[bisect_right(self._tail, hour_ms, key=_instant) :]
         self._start_ms = hour_ms
 
@@ -102,10 +104,12 @@ class OpenMeter:
         """Part of an hour, from the readings that settling the hour would look at: to LOOKAHEAD after its end."""
         hour_end_ms = hour_floor(start_ms) + HOUR_MS
         first, last = (bisect_right(self._tail, t_ms, key=_instant) for t_ms in (start_ms, hour_end_ms))
-        readings = tuple(self._tail[first : last + LOOKAHEAD])
-        series = MeterSeries(self.source.channel, self.source.meter, self.source.ratio, readings)
+        series = self._series(self._tail[first : last + LOOKAHEAD])
         hour, after, issues = meter_span(series, start_ms, end_ms, self._bucket_s, state, until_ms)
         return hour, after or state, issues
+
+    def _series(self, readings: Sequence[Reading]) -> MeterSeries:
+        return MeterSeries(self.source.channel, self.source.meter, self.source.ratio, tuple(readings))
 
     def _fold(self) -> bool:
         """Moves the checkpoint to the last bucket edge of its hour that no later reading in order can change."""
@@ -198,14 +202,15 @@ class OpenHours:
         by_meter = {
             meter: known.hours(end_ms, known.told_ms(now_ms, grace_ms)) for meter, known in self._meters.items()
         }
-        stock, found = before.stock, list[HourAccount]()
+        carry, found = before, list[HourAccount]()
         for hour_ms in range(first_ms, end_ms, HOUR_MS):
             parts = {meter: hours[(hour_ms - self.start_ms) // HOUR_MS] for meter, hours in by_meter.items()}
             amounts = {meter: amount for meter, (amount, _, _) in parts.items()}
             issues = [issue for _, _, several in parts.values() for issue in several]
-            carry = Carry({meter: state for meter, (_, state, _) in parts.items() if state is not None}, stock)
+            states = {meter: state for meter, (_, state, _) in parts.items() if state is not None}
+            carry = replace(carry, meters={m: s for m, s in carry.meters.items() if m in self._graph.meters} | states)
             account = account_meters(self._graph, production, hour_ms, amounts, issues, carry, now_ms, since_ms)
-            stock = account.carry.stock
+            carry = account.carry
             found.append(account)
         return found
 

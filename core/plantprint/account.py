@@ -1,7 +1,7 @@
 """One hour of a plant accounted: from its meters' readings and its production to postings that add up exactly."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -9,12 +9,15 @@ import numpy as np
 
 from plantprint.allocation import Account, Piece, allocate, cut, segments
 from plantprint.divide_arrays import Ints, divide_arrays
+from plantprint.drivers import Inferred, stream_weights
 from plantprint.facts import Issue, Quality
-from plantprint.flows import Durations, Flows, believable, hour_flows
+from plantprint.flows import Durations, Flows, believable, carried_by_consumers, hour_flows
 from plantprint.intervals import CounterState, MeterHour, MeterSeries, meter_hour
 from plantprint.ledger import Net, PostingKey
 from plantprint.plant.graph import PlantGraph
-from plantprint.production import Production
+from plantprint.production import Production, StateSpan
+from plantprint.spreading import Arrival, Closed, Pending, enter_activities, spread_hour, window_end
+from plantprint.states import inferred_states, unreported
 from plantprint.stores import Layers, Level, Levels, contents, layers_from_json, layers_to_json, read_level
 from plantprint.times import HOUR_MS
 from plantprint.tracing import Row, Stock, StockLayer, Traced, trace
@@ -34,7 +37,7 @@ class Carry:
     meters: dict[str, CounterState]
     stock: dict[str, tuple[StockLayer, ...]]
     stores: dict[str, Layers] = field(default_factory=dict)
-    pending: Pending = Pending()
+    pending: Pending = field(default_factory=Pending)
 
     def to_json(self) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -75,12 +78,11 @@ class Use:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HourAccount:
-    """An accounted hour. `uses` are `net` by bucket: where amounts were used, before windows that ended in the hour
-    moved them, stock and activities left out.
+    """An accounted hour. `uses` are `net` by bucket, stock, activities and what ends of windows moved left out.
 
-    `closed` are those windows, `inferred` the states that nobody reported.
     `missing_ms` is per batch the time of its work units in which a meter behind them was unknown (such a batch is
-    incomplete), `missing_ms_by_work_unit` the same per work unit.
+    incomplete), `missing_ms_by_work_unit` the same per work unit. `closed` are the windows that ended in the hour,
+    `inferred` the states that nobody reported.
     """
 
     hour_ms: int
@@ -103,15 +105,13 @@ def account_hour(  # noqa: PLR0917 - the facts of an hour, one by one, as the co
     carry: Carry,
     until_ms: int,
     since_ms: Mapping[str, int] = _ALWAYS,
-    window_ends_ms: Collection[int] = (),
 ) -> HourAccount:
     """Accounts the hour from `hour_ms`, a function of the facts given and nothing else.
 
     `series` has the readings of each meter that has a channel, `carry` comes from the hour before, `until_ms` is the
     site's now: what lies after it is not missing. `since_ms` is each meter's first reading ever, where known: a meter
-    that was not there yet is not missing, but a batch that ran before it is incomplete. `window_ends_ms` are instants
-    at which idle windows end, as the site's month: what a pool could not hand out until then is idle. Raises
-    `AssertionError` when amounts do not add up exactly.
+    that was not there yet is not missing, but a batch that ran before it is incomplete. Raises `AssertionError` when
+    amounts do not add up exactly.
     """
     meters: dict[str, MeterHour] = {}
     states = {meter: state for meter, state in carry.meters.items() if meter in graph.meters}
@@ -129,10 +129,8 @@ def account_hour(  # noqa: PLR0917 - the facts of an hour, one by one, as the co
         if after is not None:
             states[meter] = after
         issues += wrong
-    after_meters = Carry(states, carry.stock, carry.stores)
-    return account_meters(
-        graph, production, hour_ms, meters, issues, after_meters, until_ms, since_ms, levels, window_ends_ms
-    )
+    after_meters = replace(carry, meters=states)
+    return account_meters(graph, production, hour_ms, meters, issues, after_meters, until_ms, since_ms, levels)
 
 
 def account_meters(  # noqa: PLR0917 - as above, with the meters' hours instead of their readings
@@ -145,33 +143,53 @@ def account_meters(  # noqa: PLR0917 - as above, with the meters' hours instead 
     until_ms: int,
     since_ms: Mapping[str, int] = _ALWAYS,
     levels: Levels = _NO_LEVELS,
-    window_ends_ms: Collection[int] = (),
 ) -> HourAccount:
     """Accounts an hour whose meters' amounts are known; a meter that is not in `meters` is missing until `until_ms`.
 
     `issues` are those of the meters and go into the result; `carry.meters` are the states at the hour's end and are
-    handed on, `carry.stock` and `carry.stores` are what pools and stores held at its start. `levels` are the levels of
-    stores at its end, where a meter tells them.
+    handed on, `carry.stock` and `carry.stores` are what pools and stores held at its start, `carry.pending` what waited
+    for the end of a window then. `levels` are the levels of stores at its end, where a meter tells them.
     """
     hours, unbelieved = _all_meters(graph, hour_ms, meters, until_ms)
     hours = {meter: _commissioned(hour, hour_ms, since_ms.get(meter)) for meter, hour in hours.items()}
-    flows = hour_flows(graph, hours, hour_ms)
-    traced = trace(graph, flows, carry.stock, hour_ms, carry.stores, levels)
+    inferred = inferred_states(graph, hours, hour_ms)
+    weights, unweighed = stream_weights(graph, production, hour_ms, inferred)
+    flows = hour_flows(graph, hours, hour_ms, weights)
+    traced = trace(graph, carried_by_consumers(graph, flows), carry.stock, hour_ms, carry.stores, levels)
     book = _Book(hour_ms, traced.rows)
     _post_residuals(graph, traced, book)
     before_ms = _before_commissioning(graph, hour_ms, since_ms)
-    by_batch, by_work_unit = _post_work_units(graph, production, traced, book, before_ms)
-    stock = _end_of_window(graph, traced.stock, book, window_ends_ms)
+    by_batch, by_work_unit = _post_work_units(graph, production, traced, book, before_ms, inferred)
+    stock = _end_of_window(graph, traced.stock, book, until_ms)
     uses = book.uses(graph)
+    activities, late_arrivals, unplaced = enter_activities(graph, production, hour_ms)
+    book.add(activities)
+    arrivals = [*book.arrivals, *late_arrivals]
+    spread, pending = spread_hour(graph, production, hour_ms, until_ms, carry.pending, arrivals, inferred)
+    book.add(spread.moved)
+    for batch, missing in spread.missing_ms.items():
+        by_batch[batch] = by_batch.get(batch, 0) + missing
     book.post_stock(carry.stock, -1)
     book.post_stock({store: contents(layers) for store, layers in carry.stores.items()}, -1)
     book.post_stock(stock, 1)
     book.post_stock({store: contents(layers) for store, layers in traced.stores.items()}, 1)
-    _assert_conserved(graph, flows, book.net)
-    found = {*issues, *unbelieved, *flows.issues, *traced.issues, *_unassigned(book), *_incomplete(by_batch, hour_ms)}
+    _assert_conserved(graph, flows, production, book)
+    found = {*issues, *unbelieved, *flows.issues, *traced.issues, *unweighed, *unplaced, *spread.issues}
+    found |= {*_kept_apart(book), *_incomplete(by_batch, hour_ms)}
     net = {key: amount for key, amount in book.net.items() if amount}
-    after = Carry(carry.meters, stock, traced.stores)
-    return HourAccount(hour_ms, hours, net, uses, tuple(sorted(found)), after, by_batch, by_work_unit)
+    after = Carry(carry.meters, stock, traced.stores, pending)
+    return HourAccount(
+        hour_ms,
+        hours,
+        net,
+        uses,
+        tuple(sorted(found)),
+        after,
+        dict(sorted(by_batch.items())),
+        by_work_unit,
+        tuple(sorted(spread.closed)),
+        unreported(graph, production, hour_ms, inferred),
+    )
 
 
 def _all_meters(
@@ -243,6 +261,7 @@ class _Book:
         self.hour_ms = hour_ms
         self.rows = rows
         self.net: Net = {}
+        self.arrivals: list[Arrival] = []
         self._buckets: dict[tuple[Account, str], Ints] = {}
 
     def post(self, piece: Piece) -> None:
@@ -253,6 +272,13 @@ class _Book:
                 place = (piece.account, source)
                 known = self._buckets.get(place)
                 self._buckets[place] = piece.amount[row] if known is None else known + piece.amount[row]
+
+    def post_waiting(self, piece: Piece) -> None:
+        """A piece that waits on its account for the end of its window."""
+        self.post(piece)
+        totals = piece.amount.sum(axis=1).tolist()
+        layers = tuple((*row, int(piece.quality[n]), totals[n]) for n, row in enumerate(self.rows) if totals[n])
+        self.arrivals.append(Arrival(piece.account, self.hour_ms + piece.from_ms, layers))
 
     def post_evenly(self, account: Account, layers: Iterable[StockLayer], buckets: int) -> None:
         """Amounts of which only the hour is known."""
@@ -268,6 +294,10 @@ class _Book:
             for source, entered_ms, quality, amount in layers:
                 key = PostingKey(self.hour_ms, *Account("stock", pool), source, entered_ms, quality)
                 self._add(key, sign * amount)
+
+    def add(self, net: Mapping[PostingKey, int]) -> None:
+        for key, amount in net.items():
+            self._add(key, amount)
 
     def _add(self, key: PostingKey, amount: int) -> None:
         self.net[key] = self.net.get(key, 0) + amount
@@ -291,26 +321,42 @@ class _Book:
 def _post_residuals(graph: PlantGraph, traced: Traced, book: _Book) -> None:
     parcels = traced.parcels
     for edge in graph.edges:
-        if edge.taker_kind in _RESIDUALS:
-            worst = parcels.quality[edge.index].min(axis=1)
-            book.post(Piece(Account(edge.taker_kind, edge.giver), parcels.amount[edge.index], worst))
+        if edge.taker_kind not in _RESIDUALS:
+            continue
+        account, amount, quality = Account(edge.taker_kind, edge.giver), parcels.amount[edge.index], parcels.quality
+        worst = quality[edge.index].min(axis=1)
+        if edge.disposition != "window":
+            book.post(Piece(account, amount, worst))
+            continue
+        for from_ms, to_ms, _ in graph.idle[edge.giver].calendar.parts(book.hour_ms, book.hour_ms + HOUR_MS):
+            begin_ms = from_ms - book.hour_ms
+            book.post_waiting(Piece(account, cut(amount, begin_ms, to_ms - book.hour_ms), worst, begin_ms))
     for store, layers in traced.lost.items():
         book.post_evenly(Account("losses", store), layers, graph.buckets)
 
 
 def _end_of_window(
-    graph: PlantGraph, stock: dict[str, tuple[StockLayer, ...]], book: _Book, ends_ms: Collection[int]
+    graph: PlantGraph, stock: dict[str, tuple[StockLayer, ...]], book: _Book, until_ms: int
 ) -> dict[str, tuple[StockLayer, ...]]:
-    """The stock to carry on with: none where an idle window ended in the hour, then it is idle of its pool."""
-    if not any(book.hour_ms < end_ms <= book.hour_ms + HOUR_MS for end_ms in ends_ms):
-        return stock
+    """The stock to carry on with: none where a window of its pool ended in the hour, then it is idle of the pool."""
+    kept: dict[str, tuple[StockLayer, ...]] = {}
     for pool, layers in stock.items():
+        end_ms = window_end(graph, pool, book.hour_ms, until_ms)
+        if end_ms is None:
+            kept[pool] = layers
+            continue
         book.post_evenly(Account("idle", pool), layers, graph.buckets)
-    return {}
+        book.arrivals.append(Arrival(Account("idle", pool), end_ms - 1, layers))
+    return kept
 
 
 def _post_work_units(
-    graph: PlantGraph, production: Production, traced: Traced, book: _Book, before_ms: Mapping[str, Durations]
+    graph: PlantGraph,
+    production: Production,
+    traced: Traced,
+    book: _Book,
+    before_ms: Mapping[str, Durations],
+    inferred: Inferred,
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Posts what ended at work units; returns the missing time by batch and by work unit.
 
@@ -327,9 +373,14 @@ def _post_work_units(
             missing_ms = np.maximum(missing_ms, before_ms[unit])
         if not amount.any() and not missing_ms.any():
             continue
-        parts = segments(production, graph.steps, place, book.hour_ms)
+        rule = graph.idle.get(unit)
+        calendar = rule.calendar if rule else None
+        parts = segments(production, graph.steps, place, book.hour_ms, calendar, inferred.get(unit, ()))
         for piece in allocate(amount, parcels.quality[edges].min(axis=0), parts):
-            book.post(piece)
+            if rule and piece.account.kind == "idle":
+                book.post_waiting(piece)
+            else:
+                book.post(piece)
         if not missing_ms.any():
             continue
         by_work_unit[unit] = int(missing_ms.sum())
@@ -337,14 +388,26 @@ def _post_work_units(
             touched_ms = int(cut(missing_ms[None], part.from_ms, part.to_ms).sum())
             for batch in {account.id for account, _ in part.shares if account.kind == "batch"}:
                 by_batch[batch] = by_batch.get(batch, 0) + touched_ms
+            if rule and touched_ms and part.shares[0][0].kind == "idle":
+                book.arrivals.append(Arrival(part.shares[0][0], book.hour_ms + part.from_ms, (), touched_ms))
     return {batch: ms for batch, ms in sorted(by_batch.items()) if ms}, by_work_unit
 
 
-def _unassigned(book: _Book) -> Iterable[Issue]:
-    for unit in {key.account_id for key in book.net if key.account_kind == "unassigned"}:
-        message = "it was processing without a job, so what it used belongs to no batch"
-        remedy = "send the job that ran (job_start, job_end), or a state other than processing"
-        yield Issue("unassigned", unit, message, remedy, book.hour_ms)
+_APART = {
+    "unassigned": (
+        "it was processing without a job, so what it used belongs to no batch",
+        "send the job that ran (job_start, job_end), or a state other than processing",
+    ),
+    "conflict": (
+        "two jobs ran at once in an exclusive step, so what they used belongs to neither",
+        "correct the times of the jobs that the issue exclusive-overlap names",
+    ),
+}
+
+
+def _kept_apart(book: _Book) -> Iterable[Issue]:
+    for kind, unit in {(key.account_kind, key.account_id) for key in book.net if key.account_kind in _APART}:
+        yield Issue(kind, unit, *_APART[kind], book.hour_ms)
 
 
 def _incomplete(missing_ms: Mapping[str, int], hour_ms: int) -> Iterable[Issue]:
@@ -354,14 +417,17 @@ def _incomplete(missing_ms: Mapping[str, int], hour_ms: int) -> Iterable[Issue]:
         yield Issue("batch-incomplete", batch, message, remedy, hour_ms)
 
 
-def _assert_conserved(graph: PlantGraph, flows: Flows, net: Net) -> None:
+def _assert_conserved(graph: PlantGraph, flows: Flows, production: Production, book: _Book) -> None:
     """Every millionth that entered is on exactly one account; anything else is a bug, whatever the readings say."""
     entered = dict.fromkeys(graph.sources, 0)
     for edge in graph.edges:
         if edge.giver_kind == "source":
             entered[edge.giver] += int(flows.amount[edge.index].sum())
+    for activity in production.activities:
+        if activity.hour_ms == book.hour_ms:
+            entered[activity.source] = entered.get(activity.source, 0) + activity.amount
     posted = dict.fromkeys(entered, 0)
-    for key, amount in net.items():
+    for key, amount in book.net.items():
         posted[key.source] = posted.get(key.source, 0) + amount
     for source in posted:
         assert posted[source] == entered.get(source, 0), (

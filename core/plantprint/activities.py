@@ -49,6 +49,14 @@ def reduce_activities(
     return tuple(sorted(found)), tuple(issues)
 
 
+def activity_hour_ms(event: ProductionEvent) -> int | None:
+    """The hour in which the activity of an event would enter the boundary; None when it does not say."""
+    try:
+        return hour_floor(parse_instant(plain_text(event, "to")) - 1)
+    except ValueError:
+        return None
+
+
 def _activity(event: ProductionEvent, graph: PlantGraph) -> Activity:
     """Raises `ValueError` naming what is wrong."""
     source = graph.sources.get(plain_text(event, "source"))

@@ -40,7 +40,7 @@ class Choice:
 
 
 def energy_content(unit: str, declared: Decimal | None) -> Fraction | None:
-    """kWh in one unit: what was declared, or the unit's own; None where neither is known."""
+    """How many kWh are in one unit: what was declared, or the unit's own; None where neither is known."""
     if declared is not None:
         return Fraction(declared)
     try:
@@ -51,9 +51,8 @@ def energy_content(unit: str, declared: Decimal | None) -> Fraction | None:
 
 def method_of(pool: Pool, flows: Iterable[Flow]) -> ProductMethod | None:
     """How the products of a pool are weighed; heat recovery by energy or exergy says it for the whole pool."""
-    recovered = (flow.recovery for flow in flows if flow.giver == pool.id)
-    by_recovery: Iterable[ProductMethod] = (method for method in recovered if method in ("energy", "exergy"))  # type: ignore[misc]
-    return pool.method or next(iter(by_recovery), None)
+    recovered = {flow.recovery for flow in flows if flow.giver == pool.id}
+    return pool.method or ("energy" if "energy" in recovered else "exergy" if "exergy" in recovered else None)
 
 
 def product_weights(pool: Pool, method: ProductMethod | None) -> dict[str, int]:

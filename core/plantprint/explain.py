@@ -74,7 +74,9 @@ class _Words:
     def __init__(self, graph: PlantGraph) -> None:
         self.graph = graph
         names = {unit.id: unit.name for center in graph.plant.work_centers for unit in center.work_units}
-        names |= {one.id: one.name for one in (*graph.sources.values(), *graph.pools.values(), *graph.stores.values())}
+        names |= {source.id: source.name for source in graph.sources.values()}
+        names |= {pool.id: pool.name for pool in graph.pools.values()}
+        names |= {store.id: store.name for store in graph.stores.values()}
         self.names = {one: both(name) for one, name in names.items()}
 
     def name(self, node: str) -> Text:

@@ -104,11 +104,11 @@ RESIDUALS: Mapping[tuple[str, bool], Text] = {
         en="What the meters leave of {pool} over the hour is unmetered{end}.",
         zh="{pool}每小时计量后的剩余量为未计量{end}。",
     ),
-    ("unmetered", False): Text(en="Unmetered of {pool} is {meters}{end}.", zh="{pool}的未计量为{meters}{end}。"),
+    ("unmetered", False): Text(en="{meters} is unmetered at {pool}{end}.", zh="{pool}的未计量为{meters}{end}。"),
     ("losses", True): Text(
         en="What the meters leave of {pool} over the hour is lost{end}.", zh="{pool}每小时计量后的剩余量为损失{end}。"
     ),
-    ("losses", False): Text(en="Losses of {pool} are {meters}{end}.", zh="{pool}的损失为{meters}{end}。"),
+    ("losses", False): Text(en="{meters} is lost by {pool}{end}.", zh="{pool}的损失为{meters}{end}。"),
 }
 DISPOSITIONS: Mapping[str, Text] = {
     "": Text(en=" and stays on its account", zh="，留在该账户"),

@@ -6,7 +6,8 @@ the hour cannot balance becomes an issue.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantprint.divide_arrays import Ints, divide_arrays
+from plantprint.efficiency import Contents, balance_left, efficiency_issues, recovery_balance
 from plantprint.facts import Issue, Quality
 from plantprint.intervals import MeterHour
 from plantprint.plant.graph import Edge, PlantGraph
@@ -47,13 +49,14 @@ class Flows:
 @dataclass(frozen=True, slots=True)
 class _RestPlan:
     """A pool with rests, and its other edges by position. A converting pool has no metered ones: there a rest is only
-    a weight, the sum of whatever comes in.
+    a weight, the sum of whatever comes in; but where heat is recovered from it by a share, `balance` leaves its rest.
     """
 
     pool: str
     inflows: list[int]
     metered: list[int]
     rests: list[Edge]
+    balance: tuple[Contents, Fraction] | None
 
 
 def hour_flows(
@@ -76,7 +79,18 @@ def hour_flows(
         _balance_edge(graph.edges[index], flows, hour_ms, issues)
     for plan in _rest_plans(graph):
         _fill_rests(plan, flows, graph.pools[plan.pool].unit, hour_ms, issues, driver_weights)
+    issues += efficiency_issues(graph, flows.amount, flows.missing_ms, hour_ms)
     return Flows(flows.amount, flows.quality, flows.missing_ms, tuple(issues))
+
+
+def carried_by_consumers(graph: PlantGraph, flows: Flows) -> Flows:
+    """The flows by which pools are shared: what residuals of disposition `consumers` took goes with the other takers."""
+    carried = [edge.index for edge in graph.edges if edge.disposition == "consumers"]
+    if not carried:
+        return flows
+    amount = flows.amount.copy()
+    amount[carried] = 0
+    return replace(flows, amount=amount)
 
 
 def believable(hour: MeterHour) -> bool:
@@ -127,8 +141,8 @@ def _rest_plans(graph: PlantGraph) -> tuple[_RestPlan, ...]:
         for pool in ready:
             rests = sorted(waiting.pop(pool), key=canonical)
             inflows = [edge.index for edge in graph.inflows[pool]]
-            metered = [edge.index for edge in graph.outflows[pool] if not edge.is_rest]
-            plans.append(_RestPlan(pool, inflows, metered, rests))
+            metered = [edge.index for edge in graph.outflows[pool] if not edge.is_rest and edge.recovery != "cut-off"]
+            plans.append(_RestPlan(pool, inflows, metered, rests, recovery_balance(graph, pool)))
     return tuple(plans)
 
 
@@ -145,7 +159,10 @@ def _fill_rests(
     issues: list[Issue],
     driver_weights: Mapping[int, Weights],
 ) -> None:
-    left: Ints = flows.amount[plan.inflows].sum(axis=0) - flows.amount[plan.metered].sum(axis=0)
+    if plan.balance is None:
+        left: Ints = flows.amount[plan.inflows].sum(axis=0) - flows.amount[plan.metered].sum(axis=0)
+    else:
+        left = balance_left(flows.amount, plan.balance)
     total = int(left.sum())
     if total < -len(flows.amount):  # Rounding moves a total by less than one unit per edge.
         message = f"metered outflows are {decimal_text(-total)} {unit} more than what came in; they share what came in"

@@ -113,7 +113,8 @@ def footprint(
 ) -> Footprint:
     """The footprint of the postings in `net` (an account's, or any others), per declared `unit` where known.
 
-    A `view` asks for a purpose, a GWP set, hourly or market-based factors, and gives the breakdown of the result.
+    A `view` asks for a purpose, a GWP set, hourly or market-based factors, and gives the breakdown of the result and
+    warnings about its factors. Raises `MarketError` for a market whose certificates cannot be matched.
     """
     asked = view or View()
     book = RateBook(sources, library, asked)
@@ -130,7 +131,7 @@ def footprint(
         if view is not None:
             parts.add(key.source, source.scope, amount, rate)
     choices = book.choices()
-    issues = [*book.issues, *_remarks(choices)]
+    issues = book.issues | set(_remarks(choices)) | (set() if view is None else book.warnings())
     return Footprint(
         emission=sums.total,
         complete=not unknown,

@@ -264,6 +264,5 @@ def _incomplete(
     touched = {issue.place for issue in issues}
     for group in groups:
         if touched.intersection(group):
-            touched.update(group)
             touched.update(taker for lot in group for taker in takers[lot])
     return frozenset(touched.intersection(takers))

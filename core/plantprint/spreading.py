@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from plantprint.activities import Activity
 from plantprint.allocation import Account
 from plantprint.drivers import Inferred, processing, units_behind, window_weights
-from plantprint.facts import Issue
+from plantprint.facts import Issue, Quality
 from plantprint.ledger import Net, Portion, PostingKey
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Production
@@ -114,16 +115,51 @@ class Spread:
         self.moved[key] = self.moved.get(key, 0) + amount
 
 
-def window_ends(graph: PlantGraph, place: str, hour_ms: int, until_ms: int) -> bool:
-    """Whether a window of a place ends within the hour, up to its end, and the site's time has come to it."""
+def window_end(graph: PlantGraph, place: str, hour_ms: int, until_ms: int) -> int | None:
+    """The last instant of the hour, its end included, at which a window of a place ends, once the site's time is there."""
     rule = graph.idle.get(place)
-    if rule is None:
-        return False
-    ends = (window.end_ms for _, _, window in rule.calendar.parts(hour_ms, hour_ms + HOUR_MS))
-    return any(end_ms <= min(hour_ms + HOUR_MS, until_ms) for end_ms in ends)
+    parts = [] if rule is None else rule.calendar.parts(hour_ms, hour_ms + HOUR_MS)
+    ends = [window.end_ms for _, to_ms, window in parts if window.end_ms <= min(to_ms, until_ms)]
+    return max(ends, default=None)
 
 
-def spread_hour(  # noqa: PLR0917 - the facts of an hour, one by one
+def enter_activities(graph: PlantGraph, production: Production, hour_ms: int) -> tuple[Net, list[Arrival], list[Issue]]:
+    """Postings of the activities whose span ends in the hour, over the jobs that processed in it.
+
+    Where none did, the amount waits at its work unit or pool like what is idle there, or is overhead.
+    """
+    net: Net = {}
+    arrivals: list[Arrival] = []
+    issues: list[Issue] = []
+    for activity in production.activities:
+        if activity.hour_ms != hour_ms:
+            continue
+        rule = graph.idle.get(activity.place)
+        units = units_behind(graph, activity.place)
+        took_part = processing(graph, production, units, activity.from_ms, activity.to_ms, {})
+        driver = rule.driver if rule else "processing_time"
+        weights, unknown = window_weights(driver, took_part, production, hour_ms)
+        issues += unknown
+        layer = (activity.source, hour_ms, int(Quality.MEASURED), activity.amount)
+        if not weights:
+            unit = graph.work_units.get(activity.place)
+            kind = "overhead" if rule is None else "idle"
+            place = activity.place or graph.plant.site.id
+            taker = Account(kind, place, unit.work_unit, unit.step) if unit else Account(kind, place)
+            weights = {taker: 1}
+            if rule is None:
+                issues.append(_no_job_in_activity(activity, hour_ms))
+            else:
+                arrivals.append(Arrival(taker, activity.to_ms - 1, (layer,)))
+        shares = divide(activity.amount, [weights[taker] for taker in sorted(weights)])
+        for taker, share in zip(sorted(weights), shares, strict=True):
+            portion: Portion = "idle" if taker.kind == "batch" else "direct"
+            key = PostingKey(hour_ms, *taker, *layer[:3], portion)
+            net[key] = net.get(key, 0) + share
+    return net, arrivals, issues
+
+
+def spread_hour(
     graph: PlantGraph,
     production: Production,
     hour_ms: int,
@@ -195,9 +231,7 @@ def _close(
         _hand_out(hour_ms, account, waiting.pop(account), weights, result)
 
 
-def _hand_out(
-    hour_ms: int, giver: Account, waited: Waiting, weights: Mapping[Account, int], result: Spread
-) -> None:
+def _hand_out(hour_ms: int, giver: Account, waited: Waiting, weights: Mapping[Account, int], result: Spread) -> None:
     takers = sorted(weights)
     portion: Portion = "direct" if takers[0].kind == "overhead" else "idle"
     for source, entered_ms, quality, amount in waited.layers:
@@ -208,6 +242,14 @@ def _hand_out(
         result.missing_ms[batch] = result.missing_ms.get(batch, 0) + waited.missing_ms
 
 
+def _no_job_in_activity(activity: Activity, hour_ms: int) -> Issue:
+    message = f"no job ran in the span of {activity.event_source}/{activity.event_id}, so {activity.source} is overhead"
+    remedy = "correct its from and to, or send the jobs that ran"
+    return Issue("overhead", activity.place or "site", message, remedy, hour_ms)
+
+
 def _no_job(place: str, window: Window, hour_ms: int) -> Issue:
     message = f"no job ran here up to the month's end at {format_instant(window.end_ms)}; what was idle is overhead"
-    return Issue("overhead", place, message, "send the jobs that ran, or leave it: overhead belongs to no batch", hour_ms)
+    return Issue(
+        "overhead", place, message, "send the jobs that ran, or leave it: overhead belongs to no batch", hour_ms
+    )

@@ -1,14 +1,16 @@
 """States of a work unit that nobody reported, inferred from the power that a meter shows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from plantprint.facts import Quality
 from plantprint.intervals import MeterHour
 from plantprint.plant.graph import PlantGraph
 from plantprint.plant.model import StateRule
-from plantprint.production import StateSpan
+from plantprint.production import Production, StateSpan
 from plantprint.quantities import MICRO, conversion
+from plantprint.timelines import slices
 from plantprint.times import HOUR_MS
 
 
@@ -21,6 +23,30 @@ def inferred_states(
         for unit, rule in graph.state_rules.items()
         if rule.meter in meters
     }
+
+
+def unreported(
+    graph: PlantGraph, production: Production, hour_ms: int, inferred: Mapping[str, Sequence[StateSpan]]
+) -> tuple[StateSpan, ...]:
+    """The states of an hour that count though nobody reported them: from power, or a job that means processing."""
+    found: list[StateSpan] = []
+    for unit in graph.work_units:
+        for part in slices(production, unit, hour_ms, hour_ms + HOUR_MS):
+            if part.state is not None or not (part.jobs or unit in inferred):
+                continue
+            for known in slices(production, unit, part.from_ms, part.to_ms, inferred.get(unit, ())):
+                state = known.state or ("processing" if known.jobs else None)
+                if state is not None:
+                    _append(found, StateSpan(unit, state, known.from_ms, known.to_ms, inferred=True))
+    return tuple(sorted(found, key=lambda span: (span.work_unit, span.start_ms)))
+
+
+def _append(spans: list[StateSpan], span: StateSpan) -> None:
+    """Adds a span, as one with the last where that goes on."""
+    last = spans[-1] if spans else None
+    if last is not None and (last.work_unit, last.state, last.end_ms) == (span.work_unit, span.state, span.start_ms):
+        span = replace(spans.pop(), end_ms=span.end_ms)
+    spans.append(span)
 
 
 def _spans(unit: str, rule: StateRule, hour: MeterHour, meter_unit: str, hour_ms: int) -> list[StateSpan]:
@@ -42,8 +68,5 @@ def _spans(unit: str, rule: StateRule, hour: MeterHour, meter_unit: str, hour_ms
             if energy >= rule.idle_kw * scale
             else "off"
         )
-        start_ms, end_ms = hour_ms + first * bucket_ms, hour_ms + behind * bucket_ms
-        if spans and spans[-1].state == state and spans[-1].end_ms == start_ms:
-            start_ms = spans.pop().start_ms
-        spans.append(StateSpan(unit, state, start_ms, end_ms, inferred=True))
+        _append(spans, StateSpan(unit, state, hour_ms + first * bucket_ms, hour_ms + behind * bucket_ms, inferred=True))
     return spans

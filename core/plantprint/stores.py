@@ -117,7 +117,7 @@ def _draw(store: Store, before: Layers | None, charged: int, drawn: int, level: 
     short = drawn - held - charged
     if short > MICRO // 1000:  # Registers are rounded; a thousandth of a unit says nothing.
         message = f"{decimal_text(short)} {store.unit} more came out of the store than it held and got in this hour"
-        remedy = "check the meters of the store against each other, and its level or empty_point; what came out shares what is known"
+        remedy = "check its meters against each other, and its level or empty_point; what came out shares what is known"
         issues = (Issue("store-overdrawn", store.id, message, remedy, hour_ms),)
     return Draw(store, kept, taken, charged, passing, issues)
 
@@ -233,7 +233,9 @@ def read_level(series: MeterSeries, store: Store, hour_ms: int) -> Level | Issue
     try:
         scale = _level_scale(series, store)
     except UnitError as error:
-        remedy = "let a gauge tell the level in a unit that converts to the store's, or in % of a capacity declared here"
+        remedy = (
+            "let a gauge tell the level in a unit that converts to the store's, or in % of a capacity declared here"
+        )
         message = f"channel {series.channel.key}: {error}; the store's level is unknown"
         return Issue("channel-unusable", series.meter.id, message, remedy, hour_ms)
     readings = [reading for reading in series.readings if reading.t_ms > hour_ms]

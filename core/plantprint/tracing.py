@@ -18,7 +18,7 @@ from plantprint.flows import Flows, canonical
 from plantprint.passing import folded, passing_flows, passing_graph
 from plantprint.plant.graph import PlantGraph
 from plantprint.sharing import Held, Parcels, PoolPlan, Row, Stock, StockLayer, share_pool
-from plantprint.stores import Closed, Draw, Layers, Levels, Stores, close_store, draw_stores
+from plantprint.stores import Draw, Layers, Levels, Stores, close_store, draw_stores
 
 __all__ = ["Row", "Stock", "StockLayer", "Stores", "Traced", "trace"]
 

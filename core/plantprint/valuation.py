@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from plantprint.factor_choice import Wanted, as_known, choose
+from plantprint.factor_choice import Wanted, as_known, choose, warnings
 from plantprint.factor_series import FactorSeries
 from plantprint.factors import Factor, FactorChoice, FactorError, Purpose, choose_factor, misused
 from plantprint.facts import Issue
@@ -58,7 +58,7 @@ class RateBook:
         self._shares = {} if view.market is None else hour_shares(view.market)
         self._certified = set() if view.market is None else {one.hour_ms for one in view.market.certificates}
         self._rates: dict[tuple[str, int], Rate | None] = {}
-        self._first: dict[tuple[str, int], int] = {}
+        self._span: dict[tuple[str, int], tuple[int, int]] = {}
         self._used: dict[tuple[str, str], dict[tuple[str, int], FactorChoice]] = {}
         self.issues: set[Issue] = set()
 
@@ -70,18 +70,26 @@ class RateBook:
         slot = (source_id, self._slot(source_id, entered_ms))
         if slot not in self._rates:
             self._rates[slot] = self._work_out(source_id, entered_ms)
-        first = self._first.get(slot)
-        if first is None or entered_ms < first:
-            self._first[slot] = entered_ms
+        first, last = self._span.get(slot, (entered_ms, entered_ms))
+        self._span[slot] = (min(first, entered_ms), max(last, entered_ms))
         return self._rates[slot]
 
     def choices(self) -> dict[tuple[str, str], tuple[FactorChoice, int]]:
         """By (source, factor id): the choice and the first entered hour that it was used for."""
         found = {}
         for key, slots in sorted(self._used.items()):
-            slot = min(slots, key=lambda one: self._first[one])
-            found[key] = (slots[slot], self._first[slot])
+            slot = min(slots, key=lambda one: self._span[one])
+            found[key] = (slots[slot], self._span[slot][0])
         return found
+
+    def warnings(self) -> set[Issue]:
+        """What is to be known of the factors used: their term was over at the last use, or they stand in for others."""
+        return {
+            replace(issue, place=source_id, at_ms=0)
+            for (source_id, _), slots in self._used.items()
+            for slot, choice in slots.items()
+            for issue in warnings(choice.factor, self._span[slot][1])
+        }
 
     def _slot(self, source_id: str, entered_ms: int) -> int:
         """What a rate depends on besides its source: the hour, the year, or nothing."""
@@ -135,7 +143,6 @@ class RateBook:
         chosen = choose(self._view.factors, wanted, self._view.known_at_ms)
         if isinstance(chosen, Issue):
             return replace(chosen, place=source.id)
-        self.issues.update(replace(issue, place=source.id, at_ms=0) for issue in chosen.issues)
         return self._typed(source, chosen.factor, f"chosen for {source.id}; {chosen.reason}")
 
     def _companion(self, source: Source, factor_id: str, entered_ms: int) -> Rate | None:

@@ -23,6 +23,7 @@ from plantprint_edge.load import load_config
 from plantprint_edge.outbox import Outbox
 from plantprint_edge.sources import Reader
 from plantprint_edge.sources.modbus import ModbusReader
+from plantprint_edge.sources.modbus_line import Lines
 from plantprint_edge.sources.mqtt import MqttReader
 from plantprint_edge.sources.replay import ReplayReader
 from plantprint_edge.status import Snapshot, describe, serve_metrics, write_status
@@ -56,6 +57,7 @@ class Agent:
         self._committer = Committer(config.outbox, self._open_outbox)
         self._chunker = Chunker(self._committer, self._tables, config.chunk, self._clock)
         self._uplink = Uplink(config, self._committer, self._clock, environ, delete_on=delete_on)
+        self._lines = Lines()
         self._readers = self._make_readers()
 
     def _open_outbox(self) -> Outbox:
@@ -75,7 +77,7 @@ class Agent:
     def _reader(self, source: Source, first_index: int) -> Reader:
         match source:
             case ModbusSource():
-                return ModbusReader(source, first_index, self._chunker, self._clock)
+                return ModbusReader(source, first_index, self._chunker, self._clock, self._lines.of(source))
             case ReplaySource():
                 return ReplayReader(source, first_index, self._chunker)
             case MqttSource():

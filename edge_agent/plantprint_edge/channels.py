@@ -8,9 +8,19 @@ from plantprint.facts import Channel
 from plantprint.quantities import conversion
 from plantprint.wire import TABLE_CHANNELS_MAX
 from plantprint.wire.chunk import encode_table, table_hash
-from plantprint_edge.config import AgentConfig, ModbusPoint, ModbusSource, MqttSource, ReplaySource, Source
+from plantprint_edge.config import (
+    AgentConfig,
+    ModbusPoint,
+    ModbusSerialSource,
+    ModbusSource,
+    MqttSource,
+    ReplaySource,
+    Source,
+)
 from plantprint_edge.decode import Point
-from plantprint_edge.meters import Device, DevicePoint, device_ids, find_device
+from plantprint_edge.meters import Device, DevicePoint, Parity, Serial
+
+READ_MAX = 120
 
 
 def channels_of(source: Source, agent: str) -> tuple[Channel, ...]:
@@ -18,7 +28,8 @@ def channels_of(source: Source, agent: str) -> tuple[Channel, ...]:
     match source:
         case ModbusSource():
             points = ((point.name, modbus_point(source, point)) for point in source.points)
-            return tuple(Channel(agent, name, p.unit, p.decimals, p.kind) for name, p in points)
+            ratios = tuple(Channel(agent, f"{source.name}.{r.name}", "1", 0, "gauge") for r in ratio_reads(source))
+            return tuple(Channel(agent, name, p.unit, p.decimals, p.kind) for name, p in points) + ratios
         case MqttSource():
             return tuple(
                 Channel(agent, c.name, c.unit, c.decimals, c.kind, c.period_s)
@@ -57,9 +68,9 @@ def device_of(source: ModbusSource) -> Device | None:
     """The library entry of a source, None when it has none; raises `ValueError` for an id the library does not know."""
     if source.device is None:
         return None
-    device = find_device(source.device)
+    device = source.library.find(source.device)
     if device is None:
-        raise ValueError(f"device {source.device!r} is not in the library; known are {', '.join(device_ids())}")
+        raise ValueError(f"device {source.device!r} is not in the library; known are {', '.join(source.library.ids())}")
     return device
 
 
@@ -79,28 +90,85 @@ def modbus_point(source: ModbusSource, point: ModbusPoint) -> DevicePoint:
 def modbus_reads(source: ModbusSource, first_index: int) -> tuple[Point, ...]:
     """How each channel of `source` is read; they are numbered from `first_index`. Raises `ValueError`."""
     device = device_of(source)
-    reads = []
-    for index, point in enumerate(source.points, first_index):
-        full, known = modbus_point(source, point), _library_point(source, point)
-        factor = Fraction(full.scale) * 10**full.decimals
-        if known:
-            try:
-                factor *= conversion(known.unit, full.unit)
-            except ValueError as error:
-                raise ValueError(f"{point.name}: the device counts in {known.unit}; {error}") from error
-        sentinels = device.sentinels.get(full.type, ()) if device else ()
-        reads.append(
-            Point(
-                index=index,
-                fc=point.fc or (device.fc if device else 3),
-                addr=full.addr,
-                type=full.type,
-                word_order=point.word_order or (device.word_order if device else "big"),
-                factor=factor,
-                sentinels=frozenset(int(raw, 16) for raw in sentinels),
-            )
-        )
-    return tuple(reads)
+    return tuple(_read(source, device, point, index) for index, point in enumerate(source.points, first_index))
+
+
+def _read(source: ModbusSource, device: Device | None, point: ModbusPoint, index: int) -> Point:
+    full, known = modbus_point(source, point), _library_point(source, point)
+    factor, scale_addr = Fraction(10**full.decimals), None
+    if isinstance(full.scale, str):
+        scale_addr = int(full.scale.removeprefix("sf@"))
+    else:
+        factor *= Fraction(full.scale)
+    if known:
+        try:
+            factor *= conversion(known.unit, full.unit)
+        except ValueError as error:
+            raise ValueError(f"{point.name}: the device counts in {known.unit}; {error}") from error
+    names = [ratio.partition("@")[0] for ratio in full.times]
+    for name in names:
+        factor *= Fraction(source.ratios.get(name, 1))
+    sentinels = (*full.sentinels, *(device.sentinels.get(full.type, ()) if device else ()))
+    read = Point(
+        index=index,
+        fc=point.fc or (device.fc if device else 3),
+        addr=full.addr,
+        type=full.type,
+        word_order=point.word_order or (device.word_order if device else "big"),
+        factor=factor,
+        sentinels=frozenset(int(raw, 16) for raw in sentinels),
+        scale_addr=scale_addr,
+        times=tuple(name for name in names if name not in source.ratios),
+    )
+    if read.end - read.start > (limit := read_max(source, device)):
+        raise ValueError(f"{point.name}: value and scale are {read.end - read.start} registers, read_max is {limit}")
+    return read
+
+
+def read_max(source: ModbusSource, device: Device | None) -> int:
+    """How many registers one request may ask for."""
+    return source.read_max or (device.read_max if device else READ_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class SerialLine:
+    """A serial port and how it is spoken to."""
+
+    port: str
+    baud: int
+    parity: Parity
+    stop: int
+
+    def __str__(self) -> str:
+        return f"{self.baud} baud 8{self.parity}{self.stop}"
+
+
+def serial_line(source: ModbusSerialSource) -> SerialLine:
+    """The line of a source: what it says, else what is usual for its device type. Raises `ValueError`."""
+    device = device_of(source)
+    usual = (device.serial if device else None) or Serial(baud=9600, parity=("N",), stop=1)
+    return SerialLine(
+        source.serial_port, source.baud or usual.baud, source.parity or usual.parity[0], source.stop or usual.stop
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RatioRead:
+    """A ratio that the device holds in the register `addr`, and that is read from there."""
+
+    name: str
+    addr: int
+
+
+def ratio_reads(source: ModbusSource) -> tuple[RatioRead, ...]:
+    """The ratios that multiply points of `source` and are not given in it; raises `ValueError`."""
+    places: dict[str, int] = {}
+    for point in source.points:
+        for ratio in modbus_point(source, point).times:
+            name, _, addr = ratio.partition("@")
+            if name not in source.ratios and places.setdefault(name, int(addr)) != int(addr):
+                raise ValueError(f"{point.name}: ratio {name} stands in register {places[name]} for another point")
+    return tuple(RatioRead(name, addr) for name, addr in places.items())
 
 
 def _library_point(source: ModbusSource, point: ModbusPoint) -> DevicePoint | None:
@@ -108,7 +176,7 @@ def _library_point(source: ModbusSource, point: ModbusPoint) -> DevicePoint | No
         return None
     device = device_of(source)
     if device is None:
-        raise ValueError(f"{point.name}: `point` needs a `device`; known are {', '.join(device_ids())}")
+        raise ValueError(f"{point.name}: `point` needs a `device`; known are {', '.join(source.library.ids())}")
     if point.point not in device.points:
         raise ValueError(f"{point.name}: {device.id} has no point {point.point!r}; it has {', '.join(device.points)}")
     return device.points[point.point]

@@ -6,7 +6,7 @@ All of it is pure: words in, integers out. What a device marks as missing is no 
 import math
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -16,6 +16,9 @@ from plantprint.quantities import INT64_MAX, round_half_even
 
 WordOrder = Literal["big", "little"]
 TYPE_PATTERN = r"^([uif]64|[uif]32|[ui]16|bcd(4|8|12|16)(\.\d)?)$"
+ONE = Fraction(1)
+# SunSpec allows powers of ten from -10 to 10; its "not implemented" (8000) is far outside.
+SCALE_MAX = 10
 _BCD = re.compile(r"^bcd(\d+)(?:\.(\d))?$")
 
 
@@ -24,6 +27,8 @@ class Point:
     """One value of a device: where it stands, how it is read, and how it becomes the integer of channel `index`.
 
     `addr` is the zero-based wire address, `factor` what one raw unit is worth in 10^-decimals of the channel's unit.
+    `scale_addr` holds a power of ten (16 bit, signed) that multiplies it and is read in the same request; `times` are
+    the names of ratios that multiply it too.
     """
 
     index: int
@@ -33,10 +38,23 @@ class Point:
     word_order: WordOrder
     factor: Fraction
     sentinels: frozenset[int] = frozenset()
+    scale_addr: int | None = None
+    times: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
         return register_count(self.type)
+
+    @property
+    def start(self) -> int:
+        """The first register that a request for this value must hold."""
+        return self.addr if self.scale_addr is None else min(self.addr, self.scale_addr)
+
+    @property
+    def end(self) -> int:
+        """One past the last register that a request for this value must hold."""
+        end = self.addr + self.width
+        return end if self.scale_addr is None else max(end, self.scale_addr + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +74,11 @@ def register_count(register_type: str) -> int:
     return int(register_type[1:]) // 16
 
 
-def decode(point: Point, words: Sequence[int]) -> int | None:
+def decode(point: Point, words: Sequence[int], times: Fraction = ONE) -> int | None:
     """The value of `point` from its registers, rounded half to even at the channel's decimals; None where missing.
 
     Missing are: the device's sentinels, NaN and infinity, impossible BCD digits, and what no 64-bit integer can hold.
+    `times` is everything besides the factor that multiplies it.
     """
     raw = 0
     for word in words if point.word_order == "big" else reversed(words):
@@ -69,8 +88,25 @@ def decode(point: Point, words: Sequence[int]) -> int | None:
     ratio = _ratio(point.type, raw)
     if ratio is None:
         return None
-    value = round_half_even(ratio[0] * point.factor.numerator, ratio[1] * point.factor.denominator)
+    factor = point.factor if times is ONE else point.factor * times
+    value = round_half_even(ratio[0] * factor.numerator, ratio[1] * factor.denominator)
     return value if -INT64_MAX <= value <= INT64_MAX else None
+
+
+def decode_from(block: "Block", point: Point, words: Sequence[int], ratios: Mapping[str, int]) -> int | None:
+    """The value of `point` in the registers of `block`; also None while a ratio or the power of ten is not known."""
+    times = ONE
+    for name in point.times:
+        if name not in ratios:
+            return None
+        times *= ratios[name]
+    if point.scale_addr is not None:
+        exponent = _signed(words[point.scale_addr - block.addr], 16)
+        if abs(exponent) > SCALE_MAX:
+            return None
+        times *= Fraction(10) ** exponent
+    first = point.addr - block.addr
+    return decode(point, words[first : first + point.width], times)
 
 
 def _ratio(register_type: str, raw: int) -> tuple[int, int] | None:
@@ -79,7 +115,7 @@ def _ratio(register_type: str, raw: int) -> tuple[int, int] | None:
     if kind == "u":
         return raw, 1
     if kind == "i":
-        return raw - (1 << bits if raw >> (bits - 1) else 0), 1
+        return _signed(raw, bits), 1
     if kind == "f":
         (number,) = struct.unpack(">f" if bits == 32 else ">d", raw.to_bytes(bits // 8, "big"))
         return number.as_integer_ratio() if math.isfinite(number) else None
@@ -90,6 +126,10 @@ def _ratio(register_type: str, raw: int) -> tuple[int, int] | None:
     return int(digits), 10 ** int(match[2] or 0)
 
 
+def _signed(raw: int, bits: int) -> int:
+    return raw - (1 << bits if raw >> (bits - 1) else 0)
+
+
 def plan_blocks(
     points: Sequence[Point], read_max: int, gap_max: int, forbidden: Sequence[tuple[int, int]] = ()
 ) -> list[Block]:
@@ -98,22 +138,22 @@ def plan_blocks(
     `forbidden` are ranges (both ends included) that no request may touch. A value never straddles two requests.
     """
     groups: list[list[Point]] = []
-    ordered = sorted(points, key=lambda p: (p.fc, p.addr, p.index))
+    ordered = sorted(points, key=lambda p: (p.fc, p.start, p.index))
     end = 0
     for point in ordered:
         start = groups[-1][0] if groups else None
         if (
             start is not None
             and start.fc == point.fc
-            and point.addr - end <= gap_max
-            and max(end, point.addr + point.width) - start.addr <= read_max
-            and not any(low < point.addr and high >= end for low, high in forbidden)
+            and point.start - end <= gap_max
+            and max(end, point.end) - start.start <= read_max
+            and not any(low < point.start and high >= end for low, high in forbidden)
         ):
             groups[-1].append(point)
-            end = max(end, point.addr + point.width)
+            end = max(end, point.end)
         else:
             groups.append([point])
-            end = point.addr + point.width
+            end = point.end
     return [_block(group) for group in groups]
 
 
@@ -125,6 +165,5 @@ def split(block: Block) -> list[Block]:
 
 def _block(points: list[Point]) -> Block:
     first = points[0]
-    assert all(a.addr <= b.addr for a, b in pairwise(points)), "points come in order of address"
-    count = max(p.addr + p.width for p in points) - first.addr
-    return Block(first.fc, first.addr, count, tuple(points))
+    assert all(a.start <= b.start for a, b in pairwise(points)), "points come in order of address"
+    return Block(first.fc, first.start, max(p.end for p in points) - first.start, tuple(points))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,19 +11,45 @@ from pydantic_core import ErrorDetails
 from plantprint.facts import Channel
 from plantprint.quantities import integral_unit, is_unit
 from plantprint.wire import CHUNK_BYTES_MAX
-from plantprint_edge.channels import all_channels, channels_of, modbus_reads, tables
-from plantprint_edge.config import AgentConfig, Broker, ModbusSource, MqttSource, ReplaySource, Source
+from plantprint_edge.channels import (
+    SerialLine,
+    all_channels,
+    channels_of,
+    modbus_point,
+    modbus_reads,
+    ratio_reads,
+    serial_line,
+    tables,
+)
+from plantprint_edge.config import (
+    AgentConfig,
+    Broker,
+    ModbusSerialSource,
+    ModbusSource,
+    MqttSource,
+    ReplaySource,
+    Source,
+)
 from plantprint_edge.endpoint import resolve
+from plantprint_edge.meters import SHIPPED, Library, read_library
 from plantprint_edge.yamlfile import ConfigError, Document, Location, read_yaml
 
 Problem = tuple[Location, str]
+# Quantities that explain a meter and never enter an account: they are stored and shown as they come.
+AUXILIARY_UNITS: dict[str, str] = {
+    **dict.fromkeys(("V", "A", "Hz", "VA", "var", "%", "1", "deg", "degC", "kPa", "m/s"), "gauge"),
+    **dict.fromkeys(("kvarh", "kVAh"), "counter"),
+}
 
 
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> AgentConfig:
     """The configuration in `path`; raises `ConfigError` with one line per problem."""
     document = read_yaml(path)
+    folder = path.absolute().parent
     try:
-        config = AgentConfig.model_validate(document.data, context={"folder": path.absolute().parent})
+        config = AgentConfig.model_validate(
+            document.data, context={"folder": folder, "library": _library(document, folder)}
+        )
     except ValidationError as error:
         # A list whose items are wrong is also called too short.
         found = [e for e in error.errors() if not (e["type"] == "too_short" and e["input"])]
@@ -31,6 +58,11 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> AgentCon
         if problems := [f"{document.place(at)}: {message}" for at, message in check(config, environ)]:
             raise ConfigError(problems)
     return config
+
+
+def _library(document: Document, folder: Path) -> Library:
+    named = document.data.get("meters_dir") if isinstance(document.data, dict) else None
+    return read_library(folder / Path(named).expanduser()) if isinstance(named, str) else SHIPPED
 
 
 def _problem(document: Document, details: ErrorDetails) -> str:
@@ -43,7 +75,7 @@ def _problem(document: Document, details: ErrorDetails) -> str:
         case "extra_forbidden":
             message = "is not a known key; correct its spelling or remove it"
         case "union_tag_invalid" | "union_tag_not_found":
-            message = "each source needs `source: modbus`, `source: mqtt` or `source: replay`"
+            message = "each source needs `source: modbus`, `modbus_serial`, `mqtt` or `replay`"
         case "string_pattern_mismatch" if location and location[-1] == "url":
             message = (
                 "must look like mqtt://host:1883; user and password go to username and password_file or password_env"
@@ -59,6 +91,7 @@ def _unusable_parts(config: AgentConfig, environ: Mapping[str, str]) -> Iterator
             brokers.append((("sources", i, "broker"), source.broker))
         if isinstance(source, ModbusSource):
             yield from ((("sources", i, *location), message) for location, message in _point_problems(source))
+    yield from _line_problems(config)
     for location, broker in brokers:
         try:
             resolve(broker, environ)
@@ -69,11 +102,39 @@ def _unusable_parts(config: AgentConfig, environ: Mapping[str, str]) -> Iterator
 
 
 def _point_problems(source: ModbusSource) -> Iterator[Problem]:
+    bad = False
     for j, point in enumerate(source.points):
         try:
             modbus_reads(source.model_copy(update={"points": (point,)}), 0)
         except ValueError as error:
+            bad = True
             yield ("points", j), str(error)
+    if bad:
+        return
+
+    try:
+        ratio_reads(source)
+        known = {ratio.partition("@")[0] for point in source.points for ratio in modbus_point(source, point).times}
+    except ValueError as error:
+        yield ("points",), str(error)
+        return
+    for name in source.ratios.keys() - known:
+        yield ("ratios", name), f"no point is multiplied by a ratio {name!r}; correct its name or remove it"
+
+
+def _line_problems(config: AgentConfig) -> Iterator[Problem]:
+    """Devices on one serial port that do not speak alike."""
+    lines: dict[str, tuple[str, SerialLine]] = {}
+    for i, source in enumerate(config.sources):
+        if isinstance(source, ModbusSerialSource):
+            with suppress(ValueError):
+                line = serial_line(source)
+                first, known = lines.setdefault(source.serial_port, (source.name, line))
+                if line != known:
+                    yield (
+                        ("sources", i, "serial_port"),
+                        f"{source.name} has {line}, {first} on the same port {known}; give both the same baud, parity and stop",
+                    )
 
 
 def _channel_problems(config: AgentConfig, _: Mapping[str, str]) -> Iterator[Problem]:
@@ -97,7 +158,7 @@ def _channel_problems(config: AgentConfig, _: Mapping[str, str]) -> Iterator[Pro
 def _channel_locations(source: Source) -> list[Location]:
     match source:
         case ModbusSource():
-            return [("points", j) for j in range(len(source.points))]
+            return [("points", j) for j in range(len(source.points))] + [("ratios",) for _ in ratio_reads(source)]
         case MqttSource():
             pairs = ((t, c) for t, topic in enumerate(source.topics) for c in range(len(topic.channels)))
             return [("topics", t, "channels", c) for t, c in pairs]
@@ -106,6 +167,9 @@ def _channel_locations(source: Source) -> list[Location]:
 
 
 def _unfit(channel: Channel) -> str | None:
+    if channel.unit in AUXILIARY_UNITS:
+        kind = AUXILIARY_UNITS[channel.unit]
+        return None if channel.kind == kind else f"{channel.unit} is the unit of a {kind}"
     if not is_unit(channel.unit):
         return f"unit {channel.unit!r} is not known; use one such as kWh, kW, Nm3, m3/h, kg or t"
     if (channel.kind == "amount") != (channel.period_s > 0):

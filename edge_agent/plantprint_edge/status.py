@@ -77,6 +77,8 @@ def _source(counts: SourceCounts) -> dict[str, Any]:
         "missing": counts.missing,
         "errors": dict(counts.errors),
         "last_good_at": _instant(counts.last_good_ms),
+        "latency_ms": counts.latency_ms and round(counts.latency_ms, 1),
+        "failed_share": counts.failed_share and round(counts.failed_share, 3),
     }
 
 
@@ -125,14 +127,17 @@ def _of_sources(sources: Sequence[SourceCounts]) -> Iterable[Metric]:
     )
     errors = CounterMetricFamily("plantprint_edge_errors", "Errors of a source", labels=["source", "reason"])
     good = GaugeMetricFamily("plantprint_edge_last_good_seconds", "Site time of the last good value", labels=["source"])
+    latency = GaugeMetricFamily("plantprint_edge_latency_seconds", "Mean time of a request", labels=["source"])
     for counts in sources:
+        if counts.latency_ms is not None:
+            latency.add_metric([counts.name], counts.latency_ms / 1000)
         polls.add_metric([counts.name], counts.polls)
         missing.add_metric([counts.name], counts.missing)
         for reason, count in list(counts.errors.items()):
             errors.add_metric([counts.name, reason], count)
         if counts.last_good_ms is not None:
             good.add_metric([counts.name], counts.last_good_ms / 1000)
-    return polls, missing, errors, good
+    return polls, missing, errors, good, latency
 
 
 def serve_metrics(port: int, take: Callable[[], Snapshot]) -> Callable[[], None]:

@@ -10,6 +10,7 @@ from random_plants import HOURS, UNHURRIED, Facts, courses, facts
 from plantprint.account import HourAccount
 from plantprint.facts import Reading
 from plantprint.production import reduce_events
+from plantprint.stores import contents
 
 
 def account_all(case: Facts) -> list[HourAccount]:
@@ -36,7 +37,7 @@ def test_conservation_is_exact_per_source_and_hour(case: Facts) -> None:
                 posted[edge.giver] = posted.get(edge.giver, 0) - max(entered, 0)
         assert not any(posted.values())
         after: dict[str, int] = {}
-        for layers in account.carry.stock.values():
+        for layers in [*account.carry.stock.values(), *map(contents, account.carry.stores.values())]:
             for source, _, _, amount in layers:
                 after[source] = after.get(source, 0) + amount
         for source in case.graph.sources:

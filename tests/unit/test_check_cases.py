@@ -346,6 +346,7 @@ RECIPES: list[tuple[str, str, Callable[[Case], Result]]] = [
     ("adds up", "c m n", _sum_of_parts),
     ("coal-equivalent", "kgce k", _coal_equivalent),
     ("split of", "t s", _part_of_total),
+    ("split of", "a b", _difference),
     ("per metre|per unit", "t m", _per_unit),
     ("route|step table", "el heat ef_el ef_heat", _steam_and_power),
     ("change", "new old", _change),

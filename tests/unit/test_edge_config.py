@@ -87,7 +87,7 @@ def test_a_unit_other_than_the_devices_is_converted_exactly(tmp_path: Path) -> N
         ("site: s\n", "site: s\nsite: t\n", "3: key 'site' stands twice (first in line 2); remove one of them"),
         ("host: 10.0.0.5", "hots: 10.0.0.5", "8: sources.0.modbus.hots: is not a known key"),
         ("source: modbus", "source: canbus", "6: sources.0: each source needs `source: modbus`"),
-        ("device: eastron_sdm630", "device: eastron", "11: device 'eastron' is not in the library; known are acrel"),
+        ("device: eastron_sdm630", "device: eastron", "11: device 'eastron' is not in the library; known are abb"),
         (
             "point: power_active,",
             "point: power,",

@@ -1,6 +1,7 @@
 """Sentences of the allocation rules: each names the meters, the window, the driver and the rule that the model has."""
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from accounting_cases import HOUR, make_graph
@@ -8,7 +9,8 @@ from accounting_cases import HOUR, make_graph
 from plantprint.compare import Activity, Side, compare
 from plantprint.explain import explain_accounts, explain_comparison
 from plantprint.ledger import PostingKey
-from plantprint.plant.graph import PlantGraph
+from plantprint.plant.graph import PlantGraph, compile_plant
+from plantprint.plant.model import Plant
 from plantprint.quantities import EMISSION_SCALE, MICRO
 
 PLANT = make_graph(
@@ -48,13 +50,14 @@ def test_a_batch_is_told_from_its_machines_back_to_the_sources() -> None:
         "a takes from bus what m-a [m-a] measured.",
         "a takes from steam what s-a [s-a] measured.",
         "Jobs that run at once on a share equally.",
-        "Setup counts for the next job and clean-down for the previous one; without a job that uses it, a machine is idle.",
+        "On a setup counts for the next job and clean-down for the previous one of the same hour.",
+        "What a uses while idle stays on account idle.",
         (
             "What comes into steam (bus by fan [fan], gas by gas [gas]) is divided hour by hour over all that goes out, "
             "in proportion to the kg that went."
         ),
         "steam converts: what it loses on the way is carried by its output.",
-        "Account losses of steam is s-out [s-out] - s-a [s-a].",
+        "s-out [s-out] - s-a [s-a] is lost by steam and stays on its account.",
         (
             "What comes into bus (grid by main [main], pv by pv [pv]) is divided in every 60 s over all that goes out, "
             "in proportion to the kWh that went."
@@ -65,7 +68,7 @@ def test_a_batch_is_told_from_its_machines_back_to_the_sources() -> None:
 
 def test_a_rest_says_its_part_and_steam_is_not_told_where_none_came() -> None:
     sentences = told("batch", "B1", "c", "dry")
-    assert "c takes 3 parts of 4 of what the meters leave of bus." in sentences
+    assert "c takes 3/4 of what the meters leave of bus." in sentences
     assert "Only one job may run on c; what two claim is on account conflict." in sentences
     assert not any("steam" in one for one in sentences)
 
@@ -108,7 +111,7 @@ def test_pools_that_feed_each_other_are_told_as_one() -> None:
     assert (
         "p, q feed each other: their inflow is divided once over what leaves them, by the exact solution." in sentences
     )
-    assert "What the meters leave of p over the hour is on account unmetered." in sentences
+    assert "What the meters leave of p over the hour is unmetered and stays on its account." in sentences
 
 
 def test_chinese_sentences_use_chinese_names() -> None:
@@ -122,6 +125,76 @@ def test_a_work_unit_that_the_model_no_longer_has_is_left_out() -> None:
     assert told("idle", "gone", "gone", "dye") == [
         "What gone used while idle, on standby, in fault, off, or without a job."
     ]
+
+
+def _model(**sections: object) -> PlantGraph:
+    """The plant above with other sections in its file."""
+    return compile_plant(Plant.model_validate(PLANT.plant.model_dump(mode="json", by_alias=True) | sections))
+
+
+def _section(name: str) -> list[dict[str, Any]]:
+    section: list[dict[str, Any]] = PLANT.plant.model_dump(mode="json", by_alias=True)[name]
+    return section
+
+
+def test_idle_windows_and_inferred_states_are_told() -> None:
+    graph = _model(idle={"window": "shift", "starts": ["06:00", "18:00"], "driver": "mass"})
+    sentences = told("batch", "B1", "a", "dye", graph=graph)
+    assert "On a setup counts for the next job and clean-down for the previous one of the same shift." in sentences
+    assert (
+        "What a uses while idle goes to the jobs of its shift when that has ended, by the mass of the jobs."
+        in sentences
+    )
+    centers = _section("work_centers")
+    centers[0]["work_units"][0]["infer_state"] = {"meter": "m-a", "processing_kw": "50", "idle_kw": "2.5"}
+    sentences = told("idle", "a", "a", "dye", graph=_model(work_centers=centers))
+    assert "Without a reported state a counts as processing from 50 kW on m-a [m-a], as idle from 2.5 kW." in sentences
+
+
+def test_what_becomes_of_a_residual_is_told() -> None:
+    flows = _section("flows")
+    flows[-1] |= {"disposition": "consumers"}
+    sentences = told("batch", "B1", "a", "dye", "gas", graph=_model(flows=flows))
+    assert "s-out [s-out] - s-a [s-a] is lost by steam and is carried by the other takers." in sentences
+    flows[-1] |= {"disposition": "outside", "reason": "steam of the canteen"}
+    sentences = told("losses", "steam", graph=_model(flows=flows))
+    assert "s-out [s-out] - s-a [s-a] is lost by steam and is exempted: steam of the canteen." in sentences
+
+
+def test_a_battery_is_told_where_it_feeds_the_account() -> None:
+    flows, meters = _section("flows"), _section("meters")
+    flows += [{"from": "bus", "to": "battery", "amount": "b-in"}, {"from": "battery", "to": "bus", "amount": "b-out"}]
+    for name in ("b-in", "b-out", "soc"):
+        meters.append(meters[0] | {"id": name, "name": {"en": name}, "bindings": [{"channel": f"gw/{name}"}]})
+    store = {"id": "battery", "name": {"en": "Battery", "zh": "电池"}, "unit": "kWh", "level": "soc"}
+    sentences = told("batch", "B1", "c", "dry", graph=_model(flows=flows, meters=meters, stores=[store]))
+    assert "Battery gives out in an hour what it held at its start, the oldest hour first." in sentences
+    assert "Its level is metered by soc [soc]; what is less than the balance was lost." in sentences
+    assert any("Battery by b-out [b-out]" in one for one in sentences)
+
+
+def test_products_of_a_chp_and_drivers_of_a_rest_are_told() -> None:
+    flows, pools = _section("flows"), _section("pools")
+    pools[1] |= {
+        "kind": "chp",
+        "method": "energy",
+        "products": [{"id": "heat", "unit": "kg", "kwh_per_unit": "0.7"}, {"id": "power", "unit": "kWh"}],
+    }
+    for flow in flows:
+        if flow["from"] == "steam":
+            flow["product"] = "heat"
+        if flow["amount"] == "rest":
+            flow["driver"] = "running_time"
+    meters = _section("meters")
+    meters.append(meters[0] | {"id": "p-a", "name": {"en": "p-a"}, "bindings": [{"channel": "gw/p-a"}]})
+    flows.append({"from": "steam", "to": "b", "amount": "p-a", "product": "power"})
+    graph = _model(flows=flows, pools=pools, meters=meters)
+    assert "The products of steam share its inputs by energy: a unit weighs heat 7, power 10." in told(
+        "batch", "B1", "a", "dye", "gas", graph=graph
+    )
+    assert "c takes a part by the running time behind each taker (weight 3/4) of what the meters leave of bus." in told(
+        "batch", "B1", "c", "dry", graph=graph
+    )
 
 
 def test_a_comparison_is_told_largest_effect_first() -> None:

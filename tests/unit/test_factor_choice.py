@@ -95,6 +95,14 @@ def test_a_neighbour_is_marked_as_a_proxy() -> None:
     assert [issue.code for issue in tibet.issues] == ["factor-proxy"]
 
 
+def test_a_province_without_a_heat_factor_takes_its_neighbours_and_says_so() -> None:
+    found = choose(BUILTIN, wanted("CN-ZJ", purpose="footprint", subject="heat.steam", unit="GJ"))
+    assert isinstance(found, Chosen)
+    assert (found.factor.factor_id, found.proxy) == ("cn.heat.2025.sh", True)
+    default = choose(BUILTIN, wanted("CN-ZJ", subject="heat.steam", unit="kWh"))
+    assert chosen(default).factor_id == "cn.heat.default"
+
+
 def test_a_later_year_is_never_taken() -> None:
     found = choose(BUILTIN, wanted("CN-ZJ", "2020-06-01"))
     assert isinstance(found, Issue)

@@ -20,6 +20,8 @@ GAS = a_source("gas", "uk2025.fuel.natural_gas.m3", "m3", 1, "fuel")
 WIND = average(a_factor("ppa.wind", "0.0324", purpose="any", geography="CN-ZJ"))
 REST = average(LIBRARY["cn.grid.2023.national_average_ex_traded_nonfossil"])
 
+POTENTIALS: dict[GwpSet, tuple[str, int]] = {"AR4": ("25", 298), "AR5": ("28", 265), "AR6": ("29.8", 273)}
+
 
 def breakdown(result: Footprint) -> Any:
     assert result.breakdown is not None
@@ -41,8 +43,7 @@ def test_a_gas_split_follows_the_set_that_is_asked_for() -> None:
     assert factor.ch4_kg is not None
     assert factor.n2o_kg is not None
     totals = {}
-    potentials: dict[GwpSet, tuple[str, int]] = {"AR4": ("25", 298), "AR5": ("28", 265), "AR6": ("29.8", 273)}
-    for gwp_set, (methane, nitrous) in potentials.items():
+    for gwp_set, (methane, nitrous) in POTENTIALS.items():
         result = footprint({a_posting("gas"): micro("1000")}, [GAS], LIBRARY, view=View(gwp_set=gwp_set))
         parts = breakdown(result)
         assert kg(parts.by_gas["ch4_fossil"]) == pytest.approx(
@@ -174,6 +175,15 @@ def test_the_factor_known_then_reproduces_the_old_figure() -> None:
     assert footprint({a_posting("x"): micro("1")}, [a_source("x", "own")], now, view=then).emission == before.emission
     assert footprint({a_posting("x"): micro("1")}, [a_source("x", "own")], now).kg_co2e == "2"
     assert not footprint({a_posting("x"): micro("1")}, [a_source("x", "own")], library, view=early).complete
+
+
+def test_a_factor_used_after_its_term_says_so_in_a_view() -> None:
+    term = a_factor("own", "1", known_at="2023-12-01T00:00:00Z", valid_to="2024-01-01")
+    source, inside, after = a_source("x", "own"), a_posting("x", 23), a_posting("x", 24)
+    assert footprint({inside: 1}, [source], {"own": term}, view=View()).issues == ()
+    (issue,) = footprint({inside: 1, after: 1}, [source], {"own": term}, view=View()).issues
+    assert (issue.code, issue.place) == ("factor-expired", "x")
+    assert footprint({after: 1}, [source], {"own": term}).issues == ()
 
 
 def a_market(*certificates: tuple[int, str], residual: bool = True, imported: str = "100", hours: int = 3) -> Market:

@@ -81,6 +81,16 @@ def test_a_meter_that_only_moves_amounts_between_factors_is_less_uncertain_than_
     assert found.deviation == pytest.approx(1.0)
 
 
+def test_large_errors_of_factor_and_meter_multiply() -> None:
+    """100 x 1.5 x 1.5: variance 0.5² + 0.5² + 0.5⁴; leaving the last out would be 6 % short in deviation."""
+    slopes, relative = {"m": {"f": 100.0}}, 0.5
+    found = footprint_uncertainty({"f": 100.0}, {"f": relative}, slopes, {"m": relative})
+    draws = monte_carlo(np.random.default_rng(5), 400_000, {"f": 100.0}, {"f": relative}, slopes, {"m": relative})
+    assert found.deviation == pytest.approx(100 * 0.5625**0.5)
+    assert found.crossed == pytest.approx(625)
+    assert draws.std() == pytest.approx(found.deviation, rel=0.02)
+
+
 def test_the_interval_is_a_lognormal_of_the_same_moments() -> None:
     low, high = interval95(100, 30)
     draws = np.random.default_rng(3).lognormal(log(100) - log(1.09) / 2, log(1.09) ** 0.5, 200_000)

@@ -39,10 +39,10 @@ _MINUTE_MS = 60_000
 _BATCH_MIN = 150
 _STAGGER_MIN = 3
 _CHUNK_ROWS = 500
-_SETTLE_S = 900.0
-_SHOWN_S = 120.0
-_OUTAGE_BEFORE_END_H = 12
-_EXCHANGE_BEFORE_END_H = 6
+_SETTLE_S = 300.0
+_SHOWN_S = 60.0
+_OUTAGE_BEFORE_END_H = 16
+_EXCHANGE_BEFORE_END_H = 12
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Size:
 
 def run(servers: Servers, *, full: bool, size: Size | None = None) -> Json:
     """Every case with a history and with ten times as much; times in milliseconds."""
-    short = size or (Size(10, 50, 24) if full else Size(4, 10, 24))
+    short = size or (Size(10, 50, 25) if full else Size(4, 10, 25))
     results = []
     for hours in (short.hours, short.hours * 10):
         results.append(_measure(servers, Size(short.lines, short.meters, hours)))
@@ -89,8 +89,8 @@ def _measure(servers: Servers, size: Size) -> Json:
         env = servers.environment(dsn, PLANTPRINT_COLLECTOR_CLIENT_ID=f"bench-late-{secrets.token_hex(4)}")
         port = servers.instance.port("api")
         page = Page(plantprint(env, "serve", "--port", str(port)), servers.instance, f"http://127.0.0.1:{port}")
+        began_s = time.monotonic()
         with Collector(env, servers.instance), page:
-            began_s = time.monotonic()
             wait_until("the history is accounted", plant.settled, _SETTLE_S, poll_s=0.1)
             first_s = time.monotonic() - began_s
             shown = Shown(conn, port)
@@ -178,11 +178,11 @@ class Plant:
                 self.readings += writer.write(self._conn, [rows]).rows
 
     def settled(self) -> bool:
-        """Everything known is worked in up to the last whole hour."""
+        """Everything known is worked in but the last hour, for which the exchanged meter is waited for."""
         newest = scalar(self._conn, "select max(hour_at) from accounted_hour where site = %s", (SITE,))
         waiting = scalar(self._conn, "select exists (select from dirty where site = %s)", (SITE,))
         shown = scalar(self._conn, "select count(*) from batch where site = %s", (SITE,))
-        end_ms = _START_MS + (self._size.hours - 1) * HOUR_MS
+        end_ms = _START_MS + (self._size.hours - 2) * HOUR_MS
         return bool(newest is not None and not waiting and shown and newest.timestamp() * 1000 >= end_ms)
 
     def _history(self, first: int, last: int) -> NDArray[np.int64]:
@@ -284,7 +284,7 @@ class Plant:
         batches = [_batch(line, 0) for line in range(self._size.lines)]
         before = {batch: shown.footprint(batch)["partial_footprint_kg_co2e"] for batch in batches}
         factor = next(f for f in builtin_factors() if f.factor_id == _FACTOR)
-        body = {**factor.to_json(), "value": "0.6"}
+        body = {**factor.to_json(), "value": "0.6", "version": factor.version + 1}
         with shown.cost(self._size.lines * (self._size.minutes // _BATCH_MIN)) as cost:
             store.load_factors(self._conn, [(_FACTOR, body)])
             for batch, old in before.items():
@@ -297,8 +297,8 @@ class Plant:
 
     def exchange(self, shown: Shown, dsn: str) -> Json:
         """A model version says afterwards which device a meter has been since the exchange."""
-        first = self._size.exchange_min // _BATCH_MIN + 1
-        numbers = range(first, self._size.minutes // _BATCH_MIN)
+        # Batches wholly after it, but the last, which ends in an hour that is not settled.
+        numbers = range(self._size.exchange_min // _BATCH_MIN + 1, self._size.minutes // _BATCH_MIN - 1)
         wanted = {_batch(0, n): self._kwh(0, n) for n in numbers}
         with shown.cost(len(wanted)) as cost:
             self._apply_model(dsn, exchanged=True)

@@ -1,29 +1,21 @@
 """Meaning across the nouns of a plant model: ids, bindings, units, flows; every error and warning of it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
-from typing import Literal
 
-from plantprint.plant.model import RESERVED_NODES, Binding, Flow, Meter, Plant, Pool
+from plantprint.plant.check_parts import check_product, check_products, check_recovery_rest, check_store, dead_end
+from plantprint.plant.check_rules import check_rules
+from plantprint.plant.model import RESERVED_NODES, Binding, Flow, Plant, Pool
+from plantprint.plant.nodes import ModelIssue, Nodes, error, warning
 from plantprint.quantities import UnitError, integral_unit, is_unit
 from plantprint.times import HOUR_MS, to_ms
 
+__all__ = ["ModelIssue", "PlantError", "check_plant", "parse_amount"]
+
 RESERVED_IDS = (*RESERVED_NODES, "rest")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ModelIssue:
-    """Something wrong in a plant file; `line` counts from 1 (0: unknown), `path` is like `meters.3.unit`."""
-
-    line: int
-    path: str
-    message: str
-    remedy: str
-    severity: Literal["error", "warning"] = "error"
 
 
 class PlantError(ValueError):
@@ -56,69 +48,25 @@ def parse_amount(text: str, meter_ids: AbstractSet[str]) -> tuple[tuple[int, str
 
 def check_plant(plant: Plant) -> list[ModelIssue]:
     """Every error and warning of a model, with line 0; no order is promised."""
-    nodes = _Nodes.of(plant)
+    nodes = Nodes.of(plant)
     checks = (_check_times(plant), _check_ids(plant), _check_units(plant), _check_bindings(plant))
     issues = [issue for check in checks for issue in check]
     for index, flow in enumerate(plant.flows):
         issues.extend(_check_flow(f"flows.{index}", flow, nodes))
     issues.extend(_check_network(plant, nodes))
+    for index, pool in enumerate(plant.pools):
+        issues.extend(check_products(f"pools.{index}", pool, plant))
+    for index, store in enumerate(plant.stores):
+        issues.extend(check_store(f"stores.{index}", store, nodes))
+    issues.extend(check_rules(plant, nodes))
     return issues
-
-
-def _error(path: str, message: str, remedy: str) -> ModelIssue:
-    return ModelIssue(0, path, message, remedy)
-
-
-def _warning(path: str, message: str, remedy: str) -> ModelIssue:
-    return ModelIssue(0, path, message, remedy, "warning")
-
-
-@dataclass(frozen=True)
-class _Nodes:
-    """What flows may name, and the plant they are in; of an id used twice the first counts."""
-
-    units: Mapping[str, str]  # of what each source and pool gives
-    sources: AbstractSet[str]
-    pools: Mapping[str, Pool]
-    work_units: Mapping[str, str]  # id -> path
-    meters: Mapping[str, Meter]
-    plant: Plant
-
-    @classmethod
-    def of(cls, plant: Plant) -> "_Nodes":
-        return cls(
-            units={pool.id: pool.unit for pool in plant.pools} | {source.id: source.unit for source in plant.sources},
-            sources={source.id for source in plant.sources},
-            pools={pool.id: pool for pool in plant.pools},
-            work_units={
-                unit.id: f"work_centers.{c}.work_units.{u}"
-                for c, center in enumerate(plant.work_centers)
-                for u, unit in enumerate(center.work_units)
-            },
-            meters={meter.id: meter for meter in plant.meters},
-            plant=plant,
-        )
-
-    def rest_givers(self) -> set[str]:
-        return {flow.giver for flow in self.plant.flows if flow.amount.split() == ["rest"]}
-
-    def downstream(self, node: str) -> set[str]:
-        """Every node that what `node` gives can come to; `node` itself only over a cycle."""
-        seen: set[str] = set()
-        frontier = [node]
-        while frontier:
-            giver = frontier.pop()
-            found = {flow.taker for flow in self.plant.flows if flow.giver == giver} - seen
-            seen |= found
-            frontier.extend(found)
-        return seen
 
 
 def _check_times(plant: Plant) -> Iterator[ModelIssue]:
     if 3600 % plant.bucket_s:
         divisors = [n for n in range(1, 3601) if 3600 % n == 0]
         nearest = min(divisors, key=lambda n: abs(n - plant.bucket_s))
-        yield _error("bucket_s", f"{plant.bucket_s} s do not divide an hour", f"use {nearest}, for example")
+        yield error("bucket_s", f"{plant.bucket_s} s do not divide an hour", f"use {nearest}, for example")
     if plant.effective_at is not None:
         yield from _check_hour("effective_at", plant.effective_at)
     for m, meter in enumerate(plant.meters):
@@ -130,14 +78,14 @@ def _check_times(plant: Plant) -> Iterator[ModelIssue]:
                     yield from _check_hour(f"{path}.{name}", instant)
             start, end = _validity(binding)
             if start >= end:
-                yield _error(f"{path}.valid_to", "the binding ends before it starts", "put valid_to after valid_from")
+                yield error(f"{path}.valid_to", "the binding ends before it starts", "put valid_to after valid_from")
 
 
 def _check_hour(path: str, instant: datetime) -> Iterator[ModelIssue]:
     if instant.tzinfo is None:
-        yield _error(path, "the time has no offset", "write it as 2026-11-24T08:00:00Z or with +08:00")
+        yield error(path, "the time has no offset", "write it as 2026-11-24T08:00:00Z or with +08:00")
     elif to_ms(instant) % HOUR_MS:
-        yield _error(path, "a change takes effect at a full hour (UTC)", "use the start of the hour it falls into")
+        yield error(path, "a change takes effect at a full hour (UTC)", "use the start of the hour it falls into")
 
 
 def _validity(binding: Binding) -> tuple[float, float]:
@@ -156,6 +104,7 @@ def _check_ids(plant: Plant) -> Iterator[ModelIssue]:
     ]
     nodes = [(source.id, f"sources.{i}.id") for i, source in enumerate(plant.sources)]
     nodes += [(pool.id, f"pools.{i}.id") for i, pool in enumerate(plant.pools)]
+    nodes += [(store.id, f"stores.{i}.id") for i, store in enumerate(plant.stores)]
     nodes += [(unit.id, f"{path}.id") for unit, path in units]
     meters = [(meter.id, f"meters.{i}.id") for i, meter in enumerate(plant.meters)]
     steps = [(step.id, f"steps.{i}.id") for i, step in enumerate(plant.steps)]
@@ -164,33 +113,37 @@ def _check_ids(plant: Plant) -> Iterator[ModelIssue]:
         first: dict[str, str] = {}
         for name, path in named:
             if name in first:
-                yield _error(path, f"id {name!r} is used twice, first at {first[name]}", "give one of them another id")
+                yield error(path, f"id {name!r} is used twice, first at {first[name]}", "give one of them another id")
             first.setdefault(name, path)
     for name, path in (*nodes, *meters):
         if name in RESERVED_IDS:
-            yield _error(path, f"{name!r} is reserved for flows", "choose another id")
+            yield error(path, f"{name!r} is reserved for flows", "choose another id")
     known_steps = {name for name, _ in steps}
     for unit, path in units:
         if unit.step is not None and unit.step not in known_steps:
-            yield _error(
-                f"{path}.step", f"there is no step {unit.step!r}", "declare it under steps, or correct it here"
-            )
+            yield error(f"{path}.step", f"there is no step {unit.step!r}", "declare it under steps, or correct it here")
 
 
 def _check_units(plant: Plant) -> Iterator[ModelIssue]:
     units = [(f"sources.{i}.unit", source.unit) for i, source in enumerate(plant.sources)]
     units += [(f"pools.{i}.unit", pool.unit) for i, pool in enumerate(plant.pools)]
+    units += [
+        (f"pools.{i}.products.{n}.unit", product.unit)
+        for i, pool in enumerate(plant.pools)
+        for n, product in enumerate(pool.products)
+    ]
+    units += [(f"stores.{i}.unit", store.unit) for i, store in enumerate(plant.stores)]
     units += [(f"meters.{i}.unit", meter.unit) for i, meter in enumerate(plant.meters)]
     for path, unit in units:
         if not is_unit(unit):
-            yield _error(path, f"{unit!r} is not a known unit", "use a unit such as kWh, Nm3, kg or t")
+            yield error(path, f"{unit!r} is not a known unit", "use a unit such as kWh, Nm3, kg or t")
             continue
         try:
             integral = integral_unit(unit)
         except UnitError:
             continue
         remedy = f"use {integral}: a channel in {unit} is integrated over time"
-        yield _error(path, f"{unit!r} is a rate, not an amount", remedy)
+        yield error(path, f"{unit!r} is a rate, not an amount", remedy)
 
 
 def _check_bindings(plant: Plant) -> Iterator[ModelIssue]:
@@ -202,13 +155,13 @@ def _check_bindings(plant: Plant) -> Iterator[ModelIssue]:
             if one.channel != two.channel and _overlap(one, two):
                 message = f"{one.channel} and {two.channel} feed meter {meter.id!r} at the same time"
                 remedy = "end one with valid_to before the other's valid_from, or make two meters of them"
-                yield _error(f"meters.{m}.bindings.{b}", message, remedy)
+                yield error(f"meters.{m}.bindings.{b}", message, remedy)
     for channel, places in bound.items():
         for (one, first, _), (two, second, path) in combinations(places, 2):
             if _overlap(one, two):
                 message = f"channel {channel} is bound twice at the same time, to {first!r} and {second!r}"
                 remedy = "bind it once: what it counts would be counted twice"
-                yield _error(path, message, remedy)
+                yield error(path, message, remedy)
 
 
 def _overlap(one: Binding, two: Binding) -> bool:
@@ -216,17 +169,21 @@ def _overlap(one: Binding, two: Binding) -> bool:
     return max(start, other_start) < min(end, other_end)
 
 
-def _check_flow(path: str, flow: Flow, nodes: _Nodes) -> Iterator[ModelIssue]:
+def _check_flow(path: str, flow: Flow, nodes: Nodes) -> Iterator[ModelIssue]:
     yield from _check_ends(path, flow, nodes)
-    pool = nodes.pools.get(flow.taker)
-    unit = nodes.units.get(flow.giver)
-    if pool is not None and pool.kind == "conserving" and unit is not None and unit != pool.unit:
+    pool, store = nodes.pools.get(flow.taker), nodes.stores.get(flow.taker)
+    unit = nodes.unit_of(flow)
+    if pool is not None and not pool.converts and unit is not None and unit != pool.unit:
         message = f"pool {pool.id!r} passes on {pool.unit} as it gets it, but {flow.giver!r} gives {unit}"
-        yield _error(f"{path}.to", message, f"give both the same unit, or make {pool.id!r} a converting pool")
+        yield error(f"{path}.to", message, f"give both the same unit, or make {pool.id!r} a converting pool")
+    if store is not None and unit is not None and unit != store.unit:
+        message = f"store {store.id!r} keeps {store.unit}, but {flow.giver!r} gives {unit}"
+        yield error(f"{path}.to", message, "give both the same unit; put a converting pool between where it changes")
+    yield from check_product(path, flow, nodes)
     try:
         terms = parse_amount(flow.amount, nodes.meters.keys())
-    except ValueError as error:
-        yield _error(f"{path}.amount", str(error), "use meter ids of this file with ` + ` and ` - ` between them")
+    except ValueError as wrong:
+        yield error(f"{path}.amount", str(wrong), "use meter ids of this file with ` + ` and ` - ` between them")
         return
     if not terms:
         yield from _check_rest(path, flow, nodes)
@@ -234,80 +191,90 @@ def _check_flow(path: str, flow: Flow, nodes: _Nodes) -> Iterator[ModelIssue]:
         if unit is not None and nodes.meters[meter].unit != unit:
             message = f"meter {meter!r} counts {nodes.meters[meter].unit}, but {flow.giver!r} gives {unit}"
             remedy = f"set the unit of meter {meter!r} to {unit}; its channel may count in any unit that converts"
-            yield _error(f"{path}.amount", message, remedy)
+            yield error(f"{path}.amount", message, remedy)
 
 
-def _check_ends(path: str, flow: Flow, nodes: _Nodes) -> Iterator[ModelIssue]:
+def _check_ends(path: str, flow: Flow, nodes: Nodes) -> Iterator[ModelIssue]:
     if flow.giver in nodes.work_units or flow.giver in RESERVED_NODES:
         message = f"{flow.giver!r} cannot give: flows end there"
-        yield _error(f"{path}.from", message, "make a work unit that hands something on a converting pool")
+        yield error(f"{path}.from", message, "make a work unit that hands something on a converting pool")
     elif flow.giver not in nodes.units:
-        yield _error(f"{path}.from", f"there is no source or pool {flow.giver!r}", "declare it, or correct the id")
+        yield error(f"{path}.from", f"there is no source or pool {flow.giver!r}", "declare it, or correct the id")
     if flow.taker == flow.giver:
-        yield _error(f"{path}.to", f"{flow.giver!r} gives to itself", "leave this flow out")
+        yield error(f"{path}.to", f"{flow.giver!r} gives to itself", "leave this flow out")
     elif flow.taker in nodes.sources:
-        yield _error(f"{path}.to", f"source {flow.taker!r} cannot take", "name a pool or a work unit")
+        yield error(f"{path}.to", f"source {flow.taker!r} cannot take", "name a pool or a work unit")
     elif flow.taker in RESERVED_NODES:
         if flow.giver in nodes.sources:
             message = f"only a pool can give to {flow.taker!r}"
-            yield _error(f"{path}.to", message, "let the source flow into a pool first")
-    elif flow.taker not in nodes.pools and flow.taker not in nodes.work_units:
+            yield error(f"{path}.to", message, "let the source flow into a pool first")
+    elif flow.taker not in {*nodes.pools, *nodes.stores, *nodes.work_units}:
         message = f"there is no pool or work unit {flow.taker!r}"
-        yield _error(f"{path}.to", message, f"declare it, correct the id, or use one of {', '.join(RESERVED_NODES)}")
+        yield error(f"{path}.to", message, f"declare it, correct the id, or use one of {', '.join(RESERVED_NODES)}")
 
 
-def _check_rest(path: str, flow: Flow, nodes: _Nodes) -> Iterator[ModelIssue]:
+def _check_rest(path: str, flow: Flow, nodes: Nodes) -> Iterator[ModelIssue]:
     if flow.giver in nodes.sources:
         message = f"source {flow.giver!r} has no inflow of which something could be left"
-        yield _error(f"{path}.amount", message, "measure the flow, or let the source flow into a pool")
+        yield error(f"{path}.amount", message, "measure the flow, or let the source flow into a pool")
+        return
+    if flow.giver in nodes.stores:
+        message = f"what store {flow.giver!r} does not give out it keeps, so it has no rest to hand on"
+        yield error(f"{path}.amount", message, "measure the flow")
         return
     if flow.taker in nodes.pools and flow.giver in nodes.downstream(flow.taker):
         message = f"the rest of {flow.giver!r} comes back to it through {flow.taker!r}"
-        yield _error(f"{path}.amount", message, "measure one of the flows in this cycle")
+        yield error(f"{path}.amount", message, "measure one of the flows in this cycle")
     pool = nodes.pools.get(flow.giver)
-    others = [f for f in nodes.plant.flows if f.giver == flow.giver and f.amount.split() != ["rest"]]
-    if pool is not None and pool.kind == "converting" and others:
+    own = [f for f in nodes.plant.flows if f.giver == flow.giver]
+    others = [f for f in own if f.amount.split() != ["rest"] and f.recovery is None]
+    if flow.recovery is not None:
+        message = f"what is recovered from {flow.giver!r} is no rest of it"
+        yield error(f"{path}.amount", message, "measure the recovered heat")
+    if pool is not None and {f.recovery for f in own} & {"energy", "exergy"}:
+        yield from check_recovery_rest(path, flow, pool, nodes)
+    if pool is not None and pool.converts and others:
         message = f"{flow.giver!r} converts, so its output is not its input and a rest of it is unknown"
         remedy = "give an amount (its output meter less the others), or let all of its flows take the rest by weight"
-        yield _error(f"{path}.amount", message, remedy)
+        yield error(f"{path}.amount", message, remedy)
 
 
-def _check_network(plant: Plant, nodes: _Nodes) -> Iterator[ModelIssue]:
+def _check_network(plant: Plant, nodes: Nodes) -> Iterator[ModelIssue]:
     pairs: set[tuple[str, str]] = set()
     for index, flow in enumerate(plant.flows):
         if (flow.giver, flow.taker) in pairs:
             message = f"there is another flow from {flow.giver!r} to {flow.taker!r}"
-            yield _error(f"flows.{index}", message, "write one flow with a sum of meters")
+            yield error(f"flows.{index}", message, "write one flow with a sum of meters")
         pairs.add((flow.giver, flow.taker))
     fed = set().union(*(nodes.downstream(source) for source in nodes.sources))
+    levels = {store.level for store in plant.stores}
     for index, pool in enumerate(plant.pools):
         yield from _check_pool(f"pools.{index}", pool, nodes, is_fed=pool.id in fed)
     givers = {flow.giver for flow in plant.flows}
     for index, source in enumerate(plant.sources):
         if source.id not in givers:
             message = f"nothing flows from source {source.id!r}"
-            yield _warning(f"sources.{index}", message, "add a flow, or leave the source out")
+            yield warning(f"sources.{index}", message, "add a flow, or leave the source out")
     for unit, path in nodes.work_units.items():
         if unit not in fed:
             message = f"work unit {unit!r} can never receive anything"
-            yield _warning(path, message, "add a flow to it if it uses energy or material")
+            yield warning(path, message, "add a flow to it if it uses energy or material")
     named = {word for flow in plant.flows for word in flow.amount.split()}
     for index, meter in enumerate(plant.meters):
-        if meter.id not in named:
+        if meter.id not in named and meter.id not in levels:
             message = f"no flow uses meter {meter.id!r}"
-            yield _warning(f"meters.{index}", message, "name it in a flow; until then it counts for nothing")
+            yield warning(f"meters.{index}", message, "name it in a flow; until then it counts for nothing")
 
 
-def _check_pool(path: str, pool: Pool, nodes: _Nodes, *, is_fed: bool) -> Iterator[ModelIssue]:
+def _check_pool(path: str, pool: Pool, nodes: Nodes, *, is_fed: bool) -> Iterator[ModelIssue]:
     if not is_fed:
         message = f"nothing that enters the site comes to pool {pool.id!r}"
-        yield _error(path, message, "add a flow into it, or leave the pool out")
+        yield error(path, message, "add a flow into it, or leave the pool out")
     downstream = nodes.downstream(pool.id)
     if not downstream & (nodes.work_units.keys() | set(RESERVED_NODES)):
-        cycle = " (it only flows in a circle)" if pool.id in downstream else ""
-        message = f"nothing that pool {pool.id!r} holds can ever flow out{cycle}"
-        yield _error(path, message, "add a flow to a work unit, export, unmetered or losses")
-    elif pool.kind == "conserving" and pool.id not in nodes.rest_givers():
+        message = f"nothing that pool {pool.id!r} holds can ever flow out{dead_end(pool.id, nodes)}"
+        yield error(path, message, "add a flow to a work unit, export, unmetered or losses")
+    elif not pool.converts and pool.id not in nodes.rest_givers():
         message = f"pool {pool.id!r} has no flow that takes its rest: what no meter sees is spread over all its takers"
         remedy = f"add {{from: {pool.id}, to: unmetered, amount: rest}} to keep it apart"
-        yield _warning(path, message, remedy)
+        yield warning(path, message, remedy)

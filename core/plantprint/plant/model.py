@@ -11,7 +11,6 @@ ChannelRef = Annotated[str, StringConstraints(pattern=r"^[^/\s]+/[^\s]+$")]
 Expression = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.\-+ ]+$")]
 
 
-
 def _unsexagesimal(given: object) -> object:
     """YAML 1.1 reads 14:30 without quotes as the number 870."""
     is_number = isinstance(given, int) and not isinstance(given, bool) and given >= 0

@@ -11,7 +11,10 @@ from plantprint.wire.chunk import Row
 
 @dataclass(slots=True)
 class SourceCounts:
-    """What a source did since the start; errors by short reason, `last_good_ms` in site time."""
+    """What a source did since the start; errors by short reason, `last_good_ms` in site time.
+
+    `latency_ms` and `failed_share` (of polls, 0 to 1) are moving means over some tens of them; None before the first.
+    """
 
     name: str
     kind: Literal["modbus", "mqtt", "replay"]
@@ -20,6 +23,20 @@ class SourceCounts:
     missing: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     last_good_ms: int | None = None
+    latency_ms: float | None = None
+    failed_share: float | None = None
+
+    def answered(self, latency_s: float) -> None:
+        """Count how long a request took, silence included."""
+        self.latency_ms = _mean(self.latency_ms, latency_s * 1000)
+
+    def judged(self, *, failed: bool) -> None:
+        """Count how a poll ended."""
+        self.failed_share = _mean(self.failed_share, float(failed))
+
+
+def _mean(before: float | None, new: float) -> float:
+    return new if before is None else before + (new - before) / 32
 
 
 class Intake(Protocol):

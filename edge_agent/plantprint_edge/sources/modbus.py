@@ -1,59 +1,68 @@
-"""Modbus TCP devices, read-only by construction: only function codes 3 and 4 are ever sent. The one user of pymodbus.
+"""Modbus devices, polled at instants of site time: what is read, in which blocks, and what becomes of trouble.
 
-Every device has its own task and connection, so a slow or dead one delays no other. A round stops at the first silence
-and closes the connection: a reply that comes late can then never be taken for the answer to another request.
+Every device has its own task. A round stops at the first silence, and the device is asked again ever more rarely.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext
+from typing import Literal
 
 import structlog
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusException
 
 from plantprint.facts import Quality
 from plantprint.wire.chunk import Row
-from plantprint_edge.channels import device_of, modbus_reads
+from plantprint_edge.channels import device_of, modbus_reads, ratio_reads, read_max
 from plantprint_edge.clock import Backoff, Clock
 from plantprint_edge.config import ModbusSource
-from plantprint_edge.decode import Block, decode, plan_blocks, split
-from plantprint_edge.sources import Intake, SourceCounts
+from plantprint_edge.decode import ONE, Block, Point, decode_from, plan_blocks, split
+from plantprint_edge.sources import Intake, SourceCounts, sunspec
+from plantprint_edge.sources.modbus_line import DeviceError, Line, Lines, RefusedError
 
 log = structlog.get_logger(__name__)
 
-READ_MAX = 120
-REFUSALS = {1: "illegal function", 2: "illegal address", 3: "illegal value"}
-
-
-class _DeviceError(Exception):
-    """The round cannot go on; `reason` is counted."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason = reason
-        super().__init__(detail)
+# A transformer ratio of 0 or of all ones is a register that nobody set.
+NO_RATIO = frozenset({0, 0xFFFF})
 
 
 class ModbusReader:
     """Polls one device at instants that are multiples of its interval in site time."""
 
-    def __init__(self, source: ModbusSource, first_index: int, intake: Intake, clock: Clock) -> None:
+    def __init__(
+        self, source: ModbusSource, first_index: int, intake: Intake, clock: Clock, line: Line | None = None
+    ) -> None:
         device = device_of(source)
         self.counts = SourceCounts(source.name, "modbus")
         self._source = source
         self._intake = intake
         self._clock = clock
-        self._blocks = plan_blocks(
-            modbus_reads(source, first_index),
-            read_max=source.read_max or (device.read_max if device else READ_MAX),
-            gap_max=source.gap_max if source.gap_max is not None else (device.gap_max if device else 0),
-            forbidden=device.forbidden if device else (),
+        self._line = line or Lines().of(source)
+        self._read_max = read_max(source, device)
+        self._gap_max = source.gap_max if source.gap_max is not None else (device.gap_max if device else 0)
+        self._forbidden = device.forbidden if device else ()
+        self._pause_s = (source.pause_ms if source.pause_ms is not None else device.pause_ms if device else 0) / 1000
+        self._sunspec = device.sunspec if device else ()
+        # Addresses count from here; None until the model has been found.
+        self._base = None if self._sunspec else 0
+        self._blocks = self._plan(modbus_reads(source, first_index))
+        fc = device.fc if device else 3
+        first_ratio = first_index + len(source.points)
+        self._ratio_names = {first_ratio + i: ratio.name for i, ratio in enumerate(ratio_reads(source))}
+        self._ratio_points = tuple(
+            Point(first_ratio + i, fc, ratio.addr, "u16", "big", ONE, NO_RATIO)
+            for i, ratio in enumerate(ratio_reads(source))
         )
+        self._ratios: dict[str, int] = {}
+        self._ratios_due_s = 0.0
         self._backoff = Backoff(source.interval_s, source.backoff_s_max)
-        self._client: AsyncModbusTcpClient | None = None
+        self._asked_s = 0.0
         self._failing = ""
         self._refused: set[int] = set()
         self._last_ms: dict[int, int] = {}
+
+    def _plan(self, points: Sequence[Point]) -> list[Block]:
+        return plan_blocks(points, self._read_max, self._gap_max, self._forbidden)
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -61,14 +70,17 @@ class ModbusReader:
             while True:
                 await asyncio.sleep(self._until_next_s())
                 try:
-                    await self._round()
-                except _DeviceError as error:
+                    async with self._line.retrying() if self._failing else nullcontext():
+                        await self._round()
+                except DeviceError as error:
                     self._failed(error)
-                    await asyncio.sleep(self._backoff.next_s())
+                    # A reply on its way for longer than this is lost; without transaction numbers it must not meet us.
+                    least_s = self._source.timeout_s if self._line.is_rtu else 0
+                    await asyncio.sleep(max(self._backoff.next_s(), least_s))
                 else:
                     self._well()
         finally:
-            self._disconnect()
+            self._line.release()
 
     def _until_next_s(self) -> float:
         """Real seconds to the next multiple of the interval; a faster site clock reaches it sooner by its speed."""
@@ -78,11 +90,14 @@ class ModbusReader:
 
     async def _round(self) -> None:
         self.counts.polls += 1
-        client = await self._connect()
+        if self._base is None:
+            self._base = await self._find_model()
+        if self._ratio_points and time.monotonic() >= self._ratios_due_s:
+            await self._read_ratios()
         for _ in range(len(self._blocks)):
             # The block that failed comes first next time, and none starves.
             block = self._blocks[0]
-            words = await self._read(client, block)
+            words = await self._read(block)
             del self._blocks[0]
             if words is None and len(block.points) > 1:
                 self._blocks += split(block)
@@ -91,48 +106,64 @@ class ModbusReader:
             if words is not None and (rows := self._rows(block, words)):
                 await self._intake.put(rows)
 
-    async def _connect(self) -> AsyncModbusTcpClient:
-        if self._client is None or not self._client.connected:
-            self._disconnect()
-            source = self._source
-            # No retry and no reconnect of pymodbus: a repeated request would reuse its id for a late answer.
-            self._client = AsyncModbusTcpClient(
-                source.host, port=source.port, timeout=source.timeout_s, retries=0, reconnect_delay=0, name=source.name
-            )
-            with suppress(OSError):
-                if await self._client.connect():
-                    return self._client
-            raise _DeviceError("connect", f"no connection to {source.host}:{source.port}")
-        return self._client
+    async def _find_model(self) -> int:
+        models = await sunspec.walk(self._registers)
+        model = sunspec.find(models, self._sunspec)
+        if model is None:
+            found = ", ".join(str(m.number) for m in models) or "no SunSpec marker"
+            raise DeviceError("no sunspec model", f"wanted {' or '.join(map(str, self._sunspec))}, found {found}")
+        log.info("sunspec_model_found", source=self._source.name, model=model.number, addr=model.addr)
+        return model.addr
 
-    def _disconnect(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+    async def _read_ratios(self) -> None:
+        """Read the ratios twice and take what comes twice: a wrong one would falsify every value until the next time."""
+        for block in self._plan(self._ratio_points):
+            first, second = await self._read(block), await self._read(block)
+            if first is None or second is None:
+                continue
+            if first != second:
+                raise DeviceError("ratio unsteady", f"registers {block.addr} and following: {first}, then {second}")
+            for point in block.points:
+                self._take_ratio(self._ratio_names[point.index], decode_from(block, point, first, {}))
+            if rows := self._rows(block, first):
+                await self._intake.put(rows)
+        self._ratios_due_s = time.monotonic() + self._source.ratio_every_s
 
-    async def _read(self, client: AsyncModbusTcpClient, block: Block) -> list[int] | None:
-        """The block's registers, None when the device refuses this address; raises `_DeviceError`."""
-        read = client.read_holding_registers if block.fc == 3 else client.read_input_registers
+    def _take_ratio(self, name: str, ratio: int | None) -> None:
+        known = self._ratios.get(name)
+        if ratio is None:
+            remedy = f"set the ratio in the meter, or write ratios: {{{name}: ...}}; what it multiplies is not read"
+            log.error("ratio_missing", source=self._source.name, ratio=name, remedy=remedy)
+            self._ratios.pop(name, None)
+            return
+        if known is not None and known != ratio:
+            self.counts.errors["ratio changed"] += 1
+            remedy = "counters jump by this factor: bind the channel anew in plant.yaml from this moment on"
+            log.warning("ratio_changed", source=self._source.name, ratio=name, before=known, now=ratio, remedy=remedy)
+        self._ratios[name] = ratio
+
+    async def _read(self, block: Block) -> list[int] | None:
+        """The block's registers, None when the device refuses this address; raises `DeviceError`."""
         try:
-            response = await read(block.addr, count=block.count, device_id=self._source.unit_id)
-        except ModbusException as error:
-            raise _DeviceError(
-                "timeout", f"registers {block.addr} to {block.addr + block.count - 1}: {error}"
-            ) from error
-        if response.isError():
-            if response.exception_code in REFUSALS:
-                self._refuse(block, response.exception_code)
-                return None
-            raise _DeviceError(f"exception {response.exception_code}", f"registers {block.addr} and following")
-        # pymodbus lets a reply with transaction id 0 pass as an answer to anything.
-        if (
-            response.transaction_id == 0
-            or response.dev_id != self._source.unit_id
-            or response.function_code != block.fc
-            or len(response.registers) != block.count
-        ):
-            raise _DeviceError("foreign reply", f"unit {response.dev_id}, {len(response.registers)} registers")
-        return list(response.registers)
+            return await self._ask(block.fc, block.addr + (self._base or 0), block.count)
+        except RefusedError as error:
+            self._refuse(block, error.reason)
+            return None
+
+    async def _registers(self, addr: int, count: int) -> list[int] | None:
+        try:
+            return await self._ask(self._blocks[0].fc, addr, count)
+        except RefusedError:
+            return None
+
+    async def _ask(self, fc: Literal[3, 4], addr: int, count: int) -> list[int]:
+        await asyncio.sleep(max(0.0, self._asked_s + self._pause_s - time.monotonic()))
+        started_s = time.monotonic()
+        try:
+            return await self._line.read(self._source.unit_id, fc, addr, count, self._source.timeout_s)
+        finally:
+            self._asked_s = time.monotonic()
+            self.counts.answered(self._asked_s - started_s)
 
     def _rows(self, block: Block, words: Sequence[int]) -> list[Row]:
         t_ms = self._clock.now_ms()
@@ -140,8 +171,7 @@ class ModbusReader:
             return []
         rows: list[Row] = []
         for point in block.points:
-            start = point.addr - block.addr
-            value = decode(point, words[start : start + point.width])
+            value = decode_from(block, point, words, self._ratios)
             if value is None:
                 self.counts.missing += 1
             else:
@@ -163,19 +193,22 @@ class ModbusReader:
         log.warning("clock_stepped_back", source=self._source.name, step_s=(last_ms - t_ms) // 1000, remedy=remedy)
         return False
 
-    def _refuse(self, block: Block, code: int) -> None:
-        self.counts.errors[REFUSALS[code]] += 1
+    def _refuse(self, block: Block, reason: str) -> None:
+        self.counts.errors[reason] += 1
         if len(block.points) == 1 and block.addr not in self._refused:
             self._refused.add(block.addr)
             log.error(
-                "register_refused", source=self._source.name, addr=block.addr, reason=REFUSALS[code],
+                "register_refused", source=self._source.name, addr=block.addr, reason=reason,
                 remedy="check the device type, its firmware, and addr and fc of this point",
             )  # fmt: skip
 
-    def _failed(self, error: _DeviceError) -> None:
+    def _failed(self, error: DeviceError) -> None:
         self.counts.errors[error.reason] += 1
-        if error.reason in ("timeout", "foreign reply", "connect"):
-            self._disconnect()
+        self.counts.judged(failed=True)
+        if self._sunspec:
+            self._base = None
+        # Another device may answer next time, or the same one with other settings.
+        self._ratios_due_s = 0.0
         if self._failing != error.reason:
             self._failing = error.reason
             remedy = "check power, network, unit_id and timeout_s; it is asked again, ever more rarely"
@@ -184,6 +217,7 @@ class ModbusReader:
             )
 
     def _well(self) -> None:
+        self.counts.judged(failed=False)
         self._backoff.reset()
         if self._failing:
             self._failing = ""

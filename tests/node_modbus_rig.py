@@ -1,0 +1,77 @@
+"""Starts the independent Modbus server `node_modbus/server.mjs` with register images that a test describes."""
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parent / "node_modbus"
+NODE_MAJOR_MIN = 20
+INSTALL_SECONDS_MAX = 300
+START_SECONDS_MAX = 60
+# {unit: [{"addr", "type", "order", "value"}]}
+Units = Mapping[int, Sequence[Mapping[str, Any]]]
+
+
+@contextlib.contextmanager
+def node_modbus(units: Units) -> Iterator[int]:
+    """The port of a server with these units; skips the test without Node, fails it in CI."""
+    node = _node()
+    process = subprocess.Popen(
+        [node, "server.mjs"], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps({"units": units}) + "\n")
+            process.stdin.flush()
+            ready, _, _ = select.select([process.stdout], [], [], START_SECONDS_MAX)
+            line = process.stdout.readline() if ready else ""
+            assert line, "the Modbus server of Node did not start"
+            yield int(json.loads(line)["port"])
+            assert process.poll() is None, "the Modbus server of Node ended during the test"
+        finally:
+            process.terminate()
+
+
+def _node() -> str:
+    node, npm = shutil.which("node"), shutil.which("npm")
+    problem = "Node or npm is not installed" if node is None or npm is None else _old(node) or _install(npm)
+    if problem:
+        if os.environ.get("PLANTPRINT_CI") == "1":
+            pytest.fail(problem)
+        pytest.skip(problem)
+    assert node is not None
+    return node
+
+
+def _old(node: str) -> str | None:
+    answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
+    major = answer.strip().removeprefix("v").partition(".")[0]
+    return None if major.isdecimal() and int(major) >= NODE_MAJOR_MIN else f"Node {NODE_MAJOR_MIN} or newer is needed"
+
+
+def _install(npm: str) -> str | None:
+    with (FOLDER / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # parallel test runs install once
+        # npm writes this file last, so a broken-off install is repeated.
+        if (FOLDER / "node_modules" / ".package-lock.json").exists():
+            return None
+        # The optional part is a serial port driver in C++ that nobody needs here.
+        command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional", "--loglevel=error"]
+        try:
+            subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS_MAX)
+        except subprocess.CalledProcessError as error:
+            return f"npm ci failed: {error.stderr.strip()[-500:]}"
+        except subprocess.TimeoutExpired:
+            return f"npm ci took more than {INSTALL_SECONDS_MAX} s"
+    return None
