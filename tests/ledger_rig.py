@@ -10,6 +10,7 @@ from accounting_cases import HOUR, HOUR_MS
 from psycopg import Connection, IsolationLevel
 
 from plantprint.account import EMPTY_CARRY, HourAccount
+from plantprint.factors import builtin_factors, latest
 from plantprint.facts import Channel, EventKind, ProductionEvent, Quality, Reading
 from plantprint.ledger import Net
 from plantprint.plant.model import Plant
@@ -90,6 +91,7 @@ class Rig:
         self.channel_ids: dict[str, int] = {}
         self._writer = ReadingWriter(staged_s=3600)
         self._passes = 0
+        self._registers = {meter: (0, 1_000_000, pace) for meter, pace in PACE.items()}
         store.ensure_site(self.conn, site)
         store.set_clock(self.conn, site, clock or SiteClock("data"))
         self.restart()
@@ -121,6 +123,31 @@ class Rig:
             if not self.accountant.run_pass(self.work, self._passes * 1000):
                 return
         raise AssertionError("the accountant does not come to an end")
+
+    def now(self, second: int) -> None:
+        """Passes at a second after HOUR of a clock that began there; the first is due for a look."""
+        for _ in range(200):
+            if not self.accountant.run_pass(self.work, second * 1000):
+                return
+        raise AssertionError("the accountant does not come to an end")
+
+    def shift(self, meter: str, from_s: int, per_hour: int) -> None:
+        """From a second on the meter counts at another pace; `tick` reads it."""
+        self._registers[meter] = (from_s, self._register(meter, from_s), per_hour)
+
+    def tick(self, second: int) -> None:
+        """A second passes: every meter is read, the accountant looks."""
+        self.store({m: [Reading(HOUR + second * 1000, self._register(m, second))] for m in METERS})
+        self.now(second)
+
+    def _register(self, meter: str, second: int) -> int:
+        since_s, register, per_hour = self._registers[meter]
+        return register + (second - since_s) * per_hour * 1000 // 3600
+
+    def factor(self, source: str) -> float:
+        """Emission in kg CO2e per unit of a source of the mill."""
+        ids = {s["id"]: s["factor"] for s in mill()["sources"]}
+        return float(latest(builtin_factors())[ids[source]].value)
 
     def apply(self, body: dict[str, Any], effective_s: int | None = None) -> None:
         plant = Plant.model_validate(body).model_dump(mode="json", by_alias=True)

@@ -1,4 +1,4 @@
-"""Commands about a site's model and the factor library."""
+"""Commands about a site's model, and accounting of a document of facts."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,6 @@ def register(app: typer.Typer) -> None:
     model.command(name="apply")(model_apply)
     model.command(name="schema")(model_schema)
     app.add_typer(model, name="model")
-    factors = typer.Typer(no_args_is_help=True, help="Emission factors: list them, explain one.")
-    factors.command(name="list")(factors_list)
-    factors.command(name="explain")(factors_explain)
-    app.add_typer(factors, name="factors")
     app.command(name="account")(account)
 
 
@@ -57,36 +53,6 @@ def model_schema() -> None:
     from plantprint.plant.load import plant_json_schema
 
     typer.echo(json.dumps(plant_json_schema(), indent=2, ensure_ascii=False))
-
-
-def factors_list(
-    contains: str = typer.Argument("", help="Part of an id or name."),
-    as_json: bool = typer.Option(False, "--json"),
-) -> None:
-    """List the factors that ship."""
-    from plantprint.factors import builtin_factors
-
-    found = [f for f in builtin_factors() if contains.lower() in f"{f.factor_id} {f.name} {f.name_zh}".lower()]
-    if as_json:
-        typer.echo(json.dumps([f.to_json() for f in found], ensure_ascii=False))
-        return
-    for factor in found:
-        typer.echo(
-            f"{factor.factor_id:40} {factor.value:>12} kg CO2e/{factor.unit:5} {factor.geography:8} {factor.name}"
-        )
-
-
-def factors_explain(factor_id: str = typer.Argument(..., help="A factor's id.")) -> None:
-    """Say everything that is known of a factor: value, gases, place, year, document."""
-    from plantprint.factors import builtin_factors
-    from plantprint_cli.errors import CommandError
-
-    found = next((f for f in builtin_factors() if f.factor_id == factor_id), None)
-    if found is None:
-        raise CommandError(f"no factor {factor_id!r}; `plantprint factors list` shows all")
-    for name, value in found.to_json().items():
-        if value not in (None, ""):
-            typer.echo(f"{name:16} {value}")
 
 
 def account(

@@ -1,6 +1,5 @@
-"""Commands that run one part: edge, collect, serve, simulate. In production each is a process or pod of its own."""
+"""Commands that run one part: collect, serve, simulate. In production each is a process or pod of its own."""
 
-from pathlib import Path
 from typing import TypeVar
 
 import typer
@@ -12,21 +11,9 @@ T = TypeVar("T")
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(edge)
     app.command()(collect)
     app.command()(serve)
     app.command()(simulate)
-
-
-def edge(
-    config: Path = typer.Option(..., "--config", "-c", help="agent.yaml of this gateway."),
-) -> None:
-    """Run an edge agent: read meters, keep readings until the collector has them."""
-    need("apsw", "edge")
-    from plantprint_edge import agent
-
-    configure_logging()
-    raise typer.Exit(agent.run_file(config))
 
 
 def collect(

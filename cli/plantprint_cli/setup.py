@@ -22,7 +22,7 @@ def apply_model_file(conn: Conn, path: Path, effective_ms: int | None = None) ->
     plant = load_plant(text, str(path))
     body = plant.model_dump(mode="json", by_alias=True)
     version = store.apply_plant_model(conn, plant.site.id, text, body, effective_ms)
-    store.load_factors(conn, [(f.factor_id, f.to_json()) for f in builtin_factors()])
+    store.load_factors(conn, [(f.factor_id, f.to_json()) for f in builtin_factors()], keep_own=True)
     return plant.site.id, version
 
 

@@ -7,6 +7,7 @@ which chunks of which agent are outstanding.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from psycopg import Connection, IsolationLevel
@@ -17,7 +18,7 @@ from plantprint.plant.graph import PlantGraph
 from plantprint.times import HOUR_MS, format_instant, from_ms, to_ms
 from plantprint_collector.books import SiteFacts, account_hours, load_facts
 from plantprint_collector.connection import connect
-from plantprint_collector.facts_store import load_clock, newest_by_channel
+from plantprint_collector.facts_store import MeterSource, load_clock, newest_by_channel
 from plantprint_collector.ledger_store import load_hours, load_net, settled_bounds
 
 Conn = Connection[tuple[Any, ...]]
@@ -25,6 +26,7 @@ Conn = Connection[tuple[Any, ...]]
 _HOURS_AT_ONCE = 24
 _SHOWN_MAX = 20
 _TIMEOUT_S = 3600.0
+_UNBELIEVABLE = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +194,14 @@ def _check_amounts(conn: Conn, facts: SiteFacts, bounds: tuple[int, int], result
             continue
         row = conn.execute(
             "select (select coalesce(sum(a), 0) from interval, unnest(amount) as a where site = %s and meter = %s), "
-            "(select coalesce(sum(value), 0) from reading where channel_id = any(%s) and quality > 0 and measured_at <= %s "
+            "(select coalesce(sum(value), 0) from reading where channel_id = any(%s) and quality > 0 "
+            " and value between 0 and %s and measured_at <= %s "
             " and measured_at - make_interval(secs => %s) >= %s)",
             (
                 facts.site,
                 meter,
                 list(source.multipliers),
+                _most_believed(source),
                 from_ms(bounds[1] + HOUR_MS),
                 channel.period_s,
                 from_ms(bounds[0]),
@@ -213,6 +217,13 @@ def _check_amounts(conn: Conn, facts: SiteFacts, bounds: tuple[int, int], result
             result.findings.append(
                 Finding("intervals = readings", f"{facts.site} {meter}", str(expected), str(int(row[0])))
             )
+
+
+def _most_believed(source: MeterSource) -> int:
+    """The largest value of an amount that counts, by the meter's rated power (1.2 times it is believed)."""
+    rated = source.meter.rated_per_hour
+    per_hour = Fraction(_UNBELIEVABLE) if rated is None else Fraction(rated) * Fraction(12, 10)
+    return int(per_hour * source.channel.period_s / 3600 * 10**source.channel.decimals)
 
 
 def _straddles(conn: Conn, channels: dict[int, int], bounds: tuple[int, int]) -> bool:

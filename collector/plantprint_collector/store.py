@@ -91,18 +91,20 @@ def apply_plant_model(
     return version
 
 
-def load_factors(conn: Conn, rows: Iterable[tuple[str, dict[str, Any]]]) -> int:
+def load_factors(conn: Conn, rows: Iterable[tuple[str, dict[str, Any]]], *, keep_own: bool = False) -> int:
     """Stores (factor_id, body) rows that differ from their newest version as a next version; returns how many did.
 
-    Postings hold no factor, so nothing becomes dirty.
+    With `keep_own` a factor that the site has added itself stays the newest. Postings hold no factor, so nothing
+    becomes dirty.
     """
     stored = 0
     for factor_id, body in rows:
         inserted = conn.execute(
             "insert into factor (factor_id, version, body)"
             " select %(id)s, coalesce(max(version), 0) + 1, %(body)s from factor where factor_id = %(id)s"
-            " having not coalesce((array_agg(body order by version desc))[1] = %(body)s, false)",
-            {"id": factor_id, "body": Jsonb(body)},
+            " having not coalesce((array_agg(body order by version desc))[1] = %(body)s, false)"
+            " and not (%(keep)s and coalesce((array_agg(body ->> 'known_at' order by version desc))[1], '') <> '')",
+            {"id": factor_id, "body": Jsonb(body), "keep": keep_own},
         )
         stored += inserted.rowcount
     return stored

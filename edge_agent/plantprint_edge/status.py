@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from plantprint.times import format_instant
+from plantprint.times import format_instant, parse_instant
 from plantprint_edge.clock import wall_ms
 from plantprint_edge.config import AgentConfig
 from plantprint_edge.records import Stats
@@ -41,6 +41,11 @@ def read_status(config: AgentConfig) -> dict[str, Any]:
     """The last status of the agent with this configuration; raises `OSError` when there is none."""
     status: dict[str, Any] = json.loads(status_path(config).read_text("utf-8"))
     return status
+
+
+def age_s(status: dict[str, Any], now_ms: int) -> float:
+    """Seconds since the agent wrote `status`."""
+    return (now_ms - parse_instant(status["at"])) / 1000
 
 
 def write_status(config: AgentConfig, status: dict[str, Any]) -> None:

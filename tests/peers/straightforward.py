@@ -26,6 +26,8 @@ create table if not exists channel (
     channel_id integer generated always as identity primary key,
     site text not null, agent text not null, name text not null, decimals integer not null,
     unique (site, agent, name));
+create table if not exists channel_table (
+    agent text not null, hash text not null, channel_ids integer[] not null, primary key (agent, hash));
 create table if not exists reading (
     channel_id integer not null, measured_at timestamptz not null, value bigint not null, quality smallint not null,
     received_at timestamptz not null default clock_timestamp(), primary key (channel_id, measured_at));
@@ -43,7 +45,7 @@ Row = tuple[int, int, int, int]
 
 
 class Service:
-    """Keeps the channel ids of every agent's table in memory, as declared."""
+    """Remembers the channel ids of every agent's table."""
 
     def __init__(self, conn: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
         self._conn = conn
@@ -57,7 +59,9 @@ class Service:
         if header["kind"] == "declare":
             await self._declare(header, content)
         elif header["kind"] == "readings":
-            await self._store(self._tables.get((header["agent"], header["table"])), content)
+            ids = await self._find_table(header["agent"], header["table"])
+            if ids is not None:
+                await self._store(ids, content)
 
     async def _declare(self, header: dict[str, Any], channels: Sequence[dict[str, Any]]) -> None:
         ids = []
@@ -70,12 +74,21 @@ class Service:
             row = await cursor.fetchone()
             assert row is not None
             ids.append(row[0])
+        await self._conn.execute(
+            "insert into channel_table values (%s, %s, %s) on conflict do nothing", (header["agent"], header["table"], ids)
+        )
         await self._conn.commit()
-        self._tables[header["agent"], header["table"]] = ids
 
-    async def _store(self, ids: list[int] | None, rows: Sequence[Row]) -> None:
-        if ids is None:
-            return  # declared before a restart; a real service would look it up, and then go on like this
+    async def _find_table(self, agent: str, table: str) -> list[int] | None:
+        if (agent, table) not in self._tables:
+            query = "select channel_ids from channel_table where agent = %s and hash = %s"
+            row = await (await self._conn.execute(query, (agent, table))).fetchone()
+            if row is None:
+                return None
+            self._tables[agent, table] = row[0]
+        return self._tables[agent, table]
+
+    async def _store(self, ids: list[int], rows: Sequence[Row]) -> None:
         values = [(ids[index], datetime.fromtimestamp(t / 1000, UTC), value, quality) for index, t, value, quality in rows]
         async with self._conn.cursor() as cursor:
             await cursor.executemany(

@@ -12,7 +12,8 @@ from plantprint.plant.graph import Edge, PlantGraph
 from plantprint.stores import StoreLayer, contents
 from plantprint.tracing import Traced, trace
 
-Exact = dict[int, dict[str, Fraction]]
+Exact = dict[int | str, dict[str, Fraction]]
+"""Amounts by source on an edge, by its index, and of what stays in a store, by its id."""
 
 
 @UNHURRIED
@@ -24,10 +25,14 @@ def test_shares_are_those_of_the_exact_solution_up_to_rounding(graph: PlantGraph
     # Each division rounds by less than one unit, and what it rounds goes downstream.
     slack = 2 * len(graph.edges)
     for edge in graph.edges:
-        if edge.giver_kind in ("pool", "store") and edge.taker_kind != "pool":
+        if edge.giver_kind in ("pool", "store") and edge.taker_kind not in ("pool", "store"):
             for row, (source, _) in enumerate(traced.rows):
                 share = int(traced.parcels.amount[edge.index, row, 0])
                 assert abs(share - exact[edge.index].get(source, Fraction(0))) <= slack
+    for store, layers in traced.stores.items():
+        for source in graph.sources:
+            kept = [*contents(layers), *traced.lost.get(store, ())]
+            assert abs(sum(layer[3] for layer in kept if layer[0] == source) - exact[store][source]) <= slack
 
 
 def solve(graph: PlantGraph, flows: Flows) -> Exact:
@@ -49,7 +54,7 @@ def solve(graph: PlantGraph, flows: Flows) -> Exact:
         return weight[edge.index] / out[edge.giver] if out[edge.giver] else Fraction(0)
 
     inner = [edge for edge in graph.edges if edge.giver in nodes and edge.taker in nodes]
-    found: Exact = {edge.index: {} for edge in graph.edges}
+    found: Exact = {edge.index: {} for edge in graph.edges} | {store: {} for store in graph.stores}
     for source in graph.sources:
         matrix = [[Fraction(int(row == column)) for column in nodes] for row in nodes]
         for edge in inner:
@@ -61,6 +66,8 @@ def solve(graph: PlantGraph, flows: Flows) -> Exact:
         for edge in graph.edges:
             if edge.giver in through:
                 found[edge.index][source] = through[edge.giver] * share(edge)
+        for store in graph.stores:
+            found[store][source] = through[store] * (1 - sum(map(share, graph.outflows[store]), Fraction(0)))
     return found
 
 

@@ -44,11 +44,11 @@ class Backlog:
         return len(self.rows)
 
 
-def make_backlog(meters: int, seconds: int, chunk_rows: int) -> Backlog:
-    """`meters` counters read once a second for `seconds`, spread over gateways that take turns in sending."""
+def make_backlog(meters: int, times: int, chunk_rows: int, period_s: int = 1) -> Backlog:
+    """`meters` counters read so many times, once per period, spread over gateways that take turns in sending."""
     share = meters // _AGENTS
     epoch = secrets.token_hex(8)
-    made = [_gateway(number, share, seconds, chunk_rows, epoch) for number in range(_AGENTS)]
+    made = [_gateway(number, share, times, chunk_rows, period_s, epoch) for number in range(_AGENTS)]
     sent = [message for turn in zip(*(messages for messages, _ in made), strict=True) for message in turn]
     # A declaration first, hence `_AGENTS` on; the repeated chunk follows the next one.
     for at in range(_AGENTS + _REPEAT_EACH, len(sent), _REPEAT_EACH + 1):
@@ -63,21 +63,15 @@ def _agent(number: int) -> str:
 
 
 def _gateway(
-    number: int, meters: int, seconds: int, chunk_rows: int, epoch: str
+    number: int, meters: int, times: int, chunk_rows: int, period_s: int, epoch: str
 ) -> tuple[list[tuple[str, bytes, list[tuple[str, str]]]], list[NDArray[np.int64]]]:
     name = _agent(number)
     table = chunk.encode_table([Channel(name, f"m{i:04d}.energy", "kWh", 2, "counter") for i in range(meters)])
     hash_ = chunk.table_hash(table)
-    index = np.tile(np.arange(meters), seconds)
-    second = np.repeat(np.arange(seconds), meters)
+    index, time_number = np.tile(np.arange(meters), times), np.repeat(np.arange(times), meters)
     wobble = index * 7919 % 97
-    columns = (
-        index,
-        _START_MS + second * 1000 + wobble,
-        1000 + second * (1 + wobble),
-        np.full_like(index, Quality.MEASURED),
-    )
-    rows = np.column_stack(columns)
+    t_ms = _START_MS + time_number * period_s * 1000 + wobble
+    rows = np.column_stack((index, t_ms, 1000 + time_number * (1 + wobble), np.full_like(index, Quality.MEASURED)))
     pieces = [rows[begin : begin + chunk_rows] for begin in range(0, len(rows), chunk_rows)]
     bodies = [("declare", table, meters), *(("readings", chunk.encode_rows(p.tolist()), len(p)) for p in pieces)]
     topic = topics.up(SITE, name, "fill")
@@ -92,12 +86,12 @@ def _gateway(
 
 
 @contextmanager
-def filled(url: str, slots: Sequence[str], backlog: Backlog) -> Iterator[list[str]]:
-    """Client ids, one per part of the slots, for which the broker holds the backlog; their sessions end with the block."""
-    names = [f"bench-{secrets.token_hex(4)}" for _ in slots]
-    for name, part in zip(names, slots, strict=True):
+def filled(url: str, filters: Sequence[Sequence[str]], backlog: Backlog) -> Iterator[list[str]]:
+    """Client ids, one per group of filters, for which the broker holds the backlog; their sessions end with the block."""
+    names = [f"bench-{secrets.token_hex(4)}" for _ in filters]
+    for name, group in zip(names, filters, strict=True):
         with connected(url, name, _SESSION_S) as client:
-            client.subscribe([(topics.up_filter(slot), SubscribeOptions(qos=1)) for slot in part])
+            client.subscribe([(wanted, SubscribeOptions(qos=1)) for wanted in group])
             time.sleep(0.2)  # until the broker has the filters
     with connected(url, "bench-fill", 0) as client:
         sent = [publish(client, *message) for message in backlog.messages]

@@ -47,7 +47,7 @@ class Variant:
 
 def run(servers: Servers, *, full: bool, seconds: int = 0, meters: int = 2000) -> Json:
     """All variants in alternation, each with its yardsticks; every number is the median over the rounds."""
-    seconds = seconds or (400 if full else 200)
+    seconds = seconds or (400 if full else 150)
     variants = _variants(servers)
     backlogs = {size: make_backlog(meters, seconds, size) for size in {v.chunk_rows for v in variants}}
     samples: dict[str, list[dict[str, float]]] = {v.name: [] for v in variants}
@@ -99,7 +99,7 @@ def _measure(servers: Servers, variant: Variant, backlog: Backlog) -> dict[str, 
 def _drain(servers: Servers, variant: Variant, backlog: Backlog, dsn: str) -> dict[str, float]:
     slots = [topics.SLOTS[i :: variant.collectors] for i in range(variant.collectors)]
     with ExitStack() as stack:
-        names = stack.enter_context(filled(servers.broker.url, slots, backlog))
+        names = stack.enter_context(filled(servers.broker.url, [filters(part) for part in slots], backlog))
         acked = stack.enter_context(watched(servers.broker.url, backlog))
         collectors = [_collector(servers, dsn, name, part) for name, part in zip(names, slots, strict=True)]
         for collector in collectors:
@@ -108,7 +108,7 @@ def _drain(servers: Servers, variant: Variant, backlog: Backlog, dsn: str) -> di
         for collector in collectors:
             collector.start()
         wait_until("everything is committed and acknowledged", lambda: _complete(acked, collectors), _TIMEOUT_S)
-        elapsed_s = acked.last_s - min(_began_s(collector) for collector in collectors)
+        elapsed_s = acked.last_s - min(began_s(collector) for collector in collectors)
         collector_s = sum(cpu_s(_pid(collector)) for collector in collectors)
         database_s = cpu_s(_pid(servers.postgres)) - before_s
     return {
@@ -116,6 +116,11 @@ def _drain(servers: Servers, variant: Variant, backlog: Backlog, dsn: str) -> di
         "collector_cpu_us_per_reading": collector_s / backlog.readings * 1e6,
         "database_cpu_us_per_reading": database_s / backlog.readings * 1e6,
     }
+
+
+def filters(slots: str) -> list[str]:
+    """What a collector of these slots subscribes to."""
+    return [topics.up_filter(slot) for slot in slots]
 
 
 def _collector(servers: Servers, dsn: str, client_id: str, slots: str) -> Child:
@@ -135,11 +140,11 @@ def _complete(acked: Acked, collectors: Sequence[Child]) -> bool:
     return acked.complete()
 
 
-def _began_s(collector: Child) -> float:
+def began_s(collector: Child) -> float:
     """Wall time at which its log says that it starts to connect; importing Python modules is not ingest."""
     assert collector.log is not None
     for line in collector.log.tail(1000).splitlines():
-        if line.startswith("{") and (event := json.loads(line))["event"] == "collector runs":
+        if line.startswith("{") and (event := json.loads(line))["event"] in {"collector runs", "peer runs"}:
             return parse_instant(event["timestamp"]) / 1000
     raise BenchError(str(collector.failure("does not say when it began")))
 

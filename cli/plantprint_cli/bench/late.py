@@ -18,8 +18,8 @@ from urllib.request import urlopen
 import numpy as np
 from numpy.typing import NDArray
 
-from plantprint.facts import Channel, ProductionEvent, Quality
 from plantprint.factors import builtin_factors
+from plantprint.facts import Channel, ProductionEvent, Quality
 from plantprint.times import HOUR_MS, SiteClock, format_instant, parse_instant
 from plantprint.wire import chunk, topics
 from plantprint_cli import setup
@@ -247,8 +247,18 @@ class Plant:
                 bindings = [{**bindings[0], "valid_to": at}, {"channel": f"{AGENT}/exchanged.energy", "valid_from": at}]
             meters.append({"id": f"m{number}", "name": {"en": f"m{number}"}, "unit": "kWh", "bindings": bindings})
         per = self._size.meters
-        flows = [{"from": "grid", "to": f"u{n}", "amount": " + ".join(f"m{m}" for m in range(n * per, n * per + per))} for n in lines]
-        centers = [{"id": f"line-{n}", "name": {"en": f"Line {n}"}, "work_units": [{"id": f"u{n}", "name": {"en": f"Unit {n}"}}]} for n in lines]
+        flows = [
+            {"from": "grid", "to": f"u{n}", "amount": " + ".join(f"m{m}" for m in range(n * per, n * per + per))}
+            for n in lines
+        ]
+        centers = [
+            {
+                "id": f"line-{n}",
+                "name": {"en": f"Line {n}"},
+                "work_units": [{"id": f"u{n}", "name": {"en": f"Unit {n}"}}],
+            }
+            for n in lines
+        ]
         grid = {"id": "grid", "name": {"en": "Grid"}, "unit": "kWh", "kind": "grid", "factor": _FACTOR, "scope": 2}
         return {"plantprint": 1, "site": {"id": SITE, "name": {"en": "Bench"}}, "bucket_s": 60, "work_centers": centers,
                 "sources": [grid], "meters": meters, "flows": flows}  # fmt: skip
@@ -310,14 +320,21 @@ class Plant:
         with connected(self._servers.broker.url, "bench-late", 0) as client:
             for begin in range(0, len(rows), _CHUNK_ROWS):
                 piece = rows[begin : begin + _CHUNK_ROWS]
-                header, payload = chunk.seal(SITE, AGENT, self._epoch, self._seq, "readings", chunk.encode_rows(piece), len(piece), table=hash_)
+                header, payload = chunk.seal(
+                    SITE, AGENT, self._epoch, self._seq, "readings", chunk.encode_rows(piece), len(piece), table=hash_
+                )
                 self._seq += 1
                 publish(client, topics.up(SITE, AGENT, "fill"), payload, chunk.properties(header)).wait_for_publish(30)
 
 
 def _rows(channel: int, minutes: NDArray[np.int64], values: Sequence[int]) -> NDArray[np.int64]:
     found = np.zeros((len(minutes), 5), np.int64)
-    found[:, 0], found[:, 1], found[:, 2], found[:, 3] = channel, _START_MS + minutes * _MINUTE_MS, values, Quality.MEASURED
+    found[:, 0], found[:, 1], found[:, 2], found[:, 3] = (
+        channel,
+        _START_MS + minutes * _MINUTE_MS,
+        values,
+        Quality.MEASURED,
+    )
     return found
 
 

@@ -138,7 +138,14 @@ def _plant(probes: list[Probe]) -> Json:
             else:
                 behind[units[number % _MACHINES]].append(meter)
         flows += [{"from": "grid", "to": unit, "amount": " + ".join(terms)} for unit, terms in behind.items()]
-    grid = {"id": "grid", "name": {"en": "Grid"}, "unit": "kWh", "kind": "grid", "factor": "cn.grid.2023.zhejiang", "scope": 2}
+    grid = {
+        "id": "grid",
+        "name": {"en": "Grid"},
+        "unit": "kWh",
+        "kind": "grid",
+        "factor": "cn.grid.2023.zhejiang",
+        "scope": 2,
+    }
     return {"plantprint": 1, "site": {"id": SITE, "name": {"en": "Bench"}}, "bucket_s": 10, "work_centers": lines,
             "sources": [grid], "meters": meters, "flows": flows}  # fmt: skip
 
@@ -147,7 +154,9 @@ def _listen(stack: ExitStack, port: int, probes: list[Probe]) -> Seen:
     """A client of the event stream in a thread of its own, until the stack closes."""
     seen = Seen()
     names = "".join(f"&id={name}" for name in (SITE, *(p.batch for p in probes)))
-    answer = stack.enter_context(urlopen(f"http://127.0.0.1:{port}/v1/stream?site={SITE}&kind=plant&kind=batch{names}", timeout=60))  # noqa: S310 - loopback
+    answer = stack.enter_context(
+        urlopen(f"http://127.0.0.1:{port}/v1/stream?site={SITE}&kind=plant&kind=batch{names}", timeout=60)
+    )
     ending = threading.Event()
     stack.callback(ending.set)
 

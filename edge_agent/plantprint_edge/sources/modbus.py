@@ -71,7 +71,7 @@ class ModbusReader:
                 await asyncio.sleep(self._until_next_s())
                 try:
                     async with self._line.retrying() if self._failing else nullcontext():
-                        await self._round()
+                        await self.poll()
                 except DeviceError as error:
                     self._failed(error)
                     # A reply on its way for longer than this is lost; without transaction numbers it must not meet us.
@@ -88,7 +88,8 @@ class ModbusReader:
         period_ms = max(1, int(self._source.interval_s * 1000 * speed))
         return (period_ms - self._clock.now_ms() % period_ms) / 1000 / speed
 
-    async def _round(self) -> None:
+    async def poll(self) -> None:
+        """Read everything once; raises `DeviceError`. What the device refuses in one piece is read in parts next time."""
         self.counts.polls += 1
         if self._base is None:
             self._base = await self._find_model()

@@ -1,0 +1,182 @@
+"""The live rows and budget alerts: what is known now, how old it is, and each transition told once."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from accounting_cases import HOUR, HOUR_MS
+from ledger_rig import METERS, Rig, mill, steady
+
+from plantprint.facts import Reading
+from plantprint.times import SiteClock
+from plantprint.wire.messages import Alert, msgspec
+
+pytestmark = pytest.mark.integration
+
+HOUR_S = 3600
+
+
+@pytest.fixture
+def rig(database_url: str) -> Iterator[Rig]:
+    """A site whose clock runs a second per pass, from HOUR; readings every second, buckets of ten."""
+    clock = SiteClock("run", wall_origin_ms=0, site_origin_ms=HOUR, speed=1)
+    with Rig(database_url, clock=clock) as made:
+        made.apply(mill(bucket_s=10))
+        made.declare()
+        made.job("j1", "u1", 0, None)
+        yield made
+
+
+def watch(rig: Rig, from_s: int, to_s: int, meters: Any = METERS, per_hour: int | None = None) -> None:
+    """Seconds as they pass, with a reading of each meter in each."""
+    for second in range(from_s, to_s):
+        if meters:
+            rig.store({m: steady(m, second, second, 1, per_hour if m == "m1" else None) for m in meters})
+        rig.now(second)
+
+
+def test_a_line_is_live_then_late_then_missing(rig: Rig) -> None:
+    watch(rig, 0, 60)
+    line = rig.live("work_center", "line")
+    assert (line["status"], line["data_age_s"]) == ("live", 0)
+    # 96 kWh/h and 30 Nm3/h: nothing is made up, nothing is left out
+    assert float(line["rate_kg_co2e_per_hour"]) == pytest.approx(
+        96 * rig.factor("grid") + 30 * rig.factor("gas"), rel=1e-3
+    )
+    seen = []
+    for second in range(60, 72):
+        rig.now(second)
+        line = rig.live("work_center", "line")
+        seen.append(line["status"])
+        if line["status"] == "missing":
+            assert line["rate_kg_co2e_per_hour"] is None
+    assert seen == ["live"] * 4 + ["late"] * 4 + ["missing"] * 4
+    plant = rig.live("plant", rig.site)
+    assert plant["rate_kg_co2e_per_hour"] is None
+    assert plant["meters"] == {"total": 4, "missing": 4, "missing_ids": sorted(METERS)}
+    assert rig.live("batch", "b-j1")["data_age_s"] == 12
+
+
+def dye_rates(rig: Rig, *seconds: int) -> list[float | None]:
+    trend = rig.live("trend", rig.site)
+    rates = dict(zip(trend["at_ms"], trend["rate_kg_co2e_per_hour"]["dye"], strict=True))
+    return [rates[HOUR + second * 1000] for second in seconds]
+
+
+def test_a_backlog_fills_what_the_trend_missed(rig: Rig) -> None:
+    """The machine stands for a minute, then works at twice its pace, and nobody hears of it until later."""
+    gas = 30 * rig.factor("gas")
+    for second in range(60):
+        rig.tick(second)
+    rig.shift("m1", 60, 0)
+    rig.shift("m1", 120, 120)
+    for second in range(60, 180, 10):
+        rig.now(second)
+    assert dye_rates(rig, 80, 140) == [None, None]
+    rig.shift("m1", 180, 60)
+    for second in range(180, 200):
+        rig.tick(second)
+    guess = 60 * rig.factor("grid") + gas  # all that is known is how much it was from end to end
+    assert dye_rates(rig, 80, 140) == [pytest.approx(guess, rel=0.02)] * 2
+    rig.store({m: steady(m, 60, 179, 1) for m in ("incomer", "m2", "gas")})
+    rig.store({"m1": [Reading(HOUR + s * 1000, 1_001_000 + max(0, s - 120) * 100 // 3) for s in range(60, 180)]})
+    rig.now(200)
+    assert dye_rates(rig, 80, 140) == [
+        pytest.approx(gas, rel=0.02),
+        pytest.approx(120 * rig.factor("grid") + gas, rel=0.02),
+    ]
+
+
+def test_the_trend_goes_on_over_the_hour_and_over_corrections(rig: Rig) -> None:
+    rig.store({m: steady(m, 0, HOUR_S + 600, 10) for m in METERS})
+    rig.now(HOUR_S + 600)
+    assert len(rig.live("trend", rig.site)["at_ms"]) == 360
+    rig.job("j2", "u2", 600, 1200)
+    rig.now(HOUR_S + 601)
+    trend = rig.live("trend", rig.site)
+    assert len(trend["at_ms"]) == 360
+    assert not any(trend["missing"])
+    assert rig.live("plant", rig.site)["issues_open"] == 0
+
+
+def test_a_batch_is_settled_and_open_hours_together(rig: Rig) -> None:
+    rig.store({m: steady(m, 0, HOUR_S + 1800, 10) for m in METERS})
+    rig.now(HOUR_S + 1800)
+    assert rig.live("batch", "b-j1")["by_source"]["grid"]["amount"] == "90"
+    assert rig.live("batch", "b-j1")["by_source"]["gas"]["amount"] == "45"
+    rig.event("job_end", HOUR_S + 900, "j1.end", job="j1")
+    rig.now(HOUR_S + 1801)
+    assert rig.live("batch", "b-j1")["by_source"]["grid"]["amount"] == "75"
+    rig.store({m: steady(m, HOUR_S + 1810, 2 * HOUR_S + 600, 10) for m in METERS})
+    rig.now(2 * HOUR_S + 600)
+    assert rig.rows("select id from live where kind = 'batch'") == []
+    assert rig.rows("select status from batch") == [("finished",)]
+
+
+def test_a_work_unit_without_a_meter_of_its_own_is_as_live_as_what_feeds_it(database_url: str) -> None:
+    body = mill()
+    body["flows"][2]["amount"] = "rest"
+    body["flows"] = [f for f in body["flows"] if f["to"] != "unmetered"]
+    with Rig(database_url) as rig:
+        rig.apply(body)
+        rig.declare()
+        rig.steady(0, 600, every_s=10)
+        rig.run()
+        units = {u["work_unit"]: u for u in rig.live("work_center", "line")["work_units"]}
+        assert units["u2"]["status"] == "live"
+        assert float(units["u2"]["rate_kg_co2e_per_hour"]) > 0
+
+
+def test_a_budget_alert_is_told_once_whoever_restarts(rig: Rig) -> None:
+    """At 150 kg/h the limit; 300 kWh/h at u1 go over it."""
+    watch(rig, 0, 40)
+    assert rig.live("work_center", "line")["budget"]["state"] == "ok"
+    rig.shift("m1", 40, 300)
+    rig.shift("incomer", 40, 360)
+    states = []
+    for second in range(40, 200):
+        rig.tick(second)
+        states.append(rig.live("work_center", "line")["budget"]["state"])
+        if second == 150:
+            assert states[-1] == "firing"
+            rig.restart()
+    assert [s for n, s in enumerate(states) if n == 0 or states[n - 1] != s] == ["ok", "pending", "firing"]
+    rig.shift("m1", 200, 60)
+    rig.shift("incomer", 200, 120)
+    rig.is_broker_there = False
+    for second in range(200, 280):
+        rig.tick(second)
+    assert rig.rows("select state, notified from alert") == [("resolved", "firing")]
+    rig.restart()
+    rig.is_broker_there = True
+    for second in range(280, 284):
+        rig.tick(second)
+    told = [msgspec.json.decode(payload, type=Alert) for _, payload in rig.told]
+    assert [alert.state for alert in told] == ["firing", "resolved"]
+    assert len({alert.alert_id for alert in told}) == 1
+    assert rig.rows("select state, notified from alert") == [("resolved", "resolved")]
+
+
+def test_an_alert_that_came_and_went_without_a_broker_is_told_as_both(rig: Rig) -> None:
+    rig.is_broker_there = False
+    rig.shift("m1", 0, 300)
+    rig.shift("incomer", 0, 360)
+    for second in range(150):
+        rig.tick(second)
+    assert rig.rows("select state from alert") == [("firing",)]
+    body = mill(bucket_s=10)
+    del body["work_centers"][0]["budget"]
+    rig.apply(body)  # a line without a budget has no alert
+    rig.tick(150)
+    assert rig.rows("select state from alert") == [("resolved",)]
+    rig.is_broker_there = True
+    rig.tick(151)
+    assert [msgspec.json.decode(p, type=Alert).state for _, p in rig.told] == ["firing", "resolved"]
+
+
+def test_hour_of_a_model_with_other_buckets_is_left_out_of_the_trend(rig: Rig) -> None:
+    rig.store({m: steady(m, 0, HOUR_S + 1200, 10) for m in METERS})
+    rig.apply(mill(bucket_s=60), effective_s=HOUR_S)
+    rig.now(HOUR_S + 1200)
+    assert len(rig.live("trend", rig.site)["at_ms"]) == 20
+    assert rig.live("trend", rig.site)["at_ms"][0] == HOUR + HOUR_MS
