@@ -1,6 +1,6 @@
 """A small mill with a real database and one accountant that a test drives pass by pass, without broker or threads."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Self
 
@@ -92,9 +92,10 @@ class Rig:
         self._writer = ReadingWriter(staged_s=3600)
         self._passes = 0
         self._registers = {meter: (0, 1_000_000, pace) for meter, pace in PACE.items()}
+        self.work = self._working_connection()
+        self.accountant = SiteAccountant(site, self.settings, self._publish)
         store.ensure_site(self.conn, site)
         store.set_clock(self.conn, site, clock or SiteClock("data"))
-        self.restart()
 
     def __enter__(self) -> Self:
         return self
@@ -105,11 +106,14 @@ class Rig:
 
     def restart(self) -> None:
         """An accountant that remembers nothing, as after a crash."""
-        if hasattr(self, "work"):
-            self.work.close()
-        self.work = connect(self.dsn, application="test-accountant", timeout_s=60)
-        self.work.isolation_level = IsolationLevel.REPEATABLE_READ
+        self.work.close()
+        self.work = self._working_connection()
         self.accountant = SiteAccountant(self.site, self.settings, self._publish)
+
+    def _working_connection(self) -> Conn:
+        conn = connect(self.dsn, application="test-accountant", timeout_s=60)
+        conn.isolation_level = IsolationLevel.REPEATABLE_READ
+        return conn
 
     def _publish(self, topic: str, payload: bytes) -> bool:
         if self.is_broker_there:
@@ -164,7 +168,7 @@ class Rig:
             assert row is not None
             self.channel_ids[c.name] = row[0]
 
-    def store(self, readings: dict[str, Iterable[Reading]]) -> None:
+    def store(self, readings: Mapping[str, Iterable[Reading]]) -> None:
         """What the intake does in one transaction: readings, marks, latest."""
         rows = [
             (self.channel_ids[name], r.t_ms, r.value, r.quality, r.revision)

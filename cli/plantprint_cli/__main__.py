@@ -5,7 +5,7 @@ import sys
 import typer
 
 from plantprint import __version__
-from plantprint_cli import factor_commands, operate, plant_commands, run, services, trials
+from plantprint_cli import edge_commands, factor_commands, operate, plant_commands, run, services, trials
 
 app = typer.Typer(
     name="plantprint",

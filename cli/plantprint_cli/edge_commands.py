@@ -5,10 +5,11 @@ import json
 import logging
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import typer
 
+from plantprint_cli.edge_texts import print_device, print_report, print_status, report_json
 from plantprint_cli.errors import CommandError, need
 from plantprint_cli.logs import configure_logging
 
@@ -27,6 +28,7 @@ PARITY = typer.Option("N", "--parity", help="Parity of the serial port: N, E or 
 STOP = typer.Option(1, "--stop", help="Stop bits of the serial port: 1 or 2.")
 TIMEOUT = typer.Option(1.0, "--timeout", help="Seconds to wait for an answer.")
 AS = typer.Option(None, "--as", help="Device type, see: plantprint edge meters")
+PARITIES: dict[str, Literal["N", "E", "O"]] = {"N": "N", "E": "E", "O": "O"}
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
 
@@ -66,7 +68,7 @@ def meters(
     library = _library(meters_dir)
     if device_id:
         device = _device(library, device_id)
-        _print_device(device) if not as_json else typer.echo(device.model_dump_json(indent=1))
+        print_device(device) if not as_json else typer.echo(device.model_dump_json(indent=1))
         return
     devices = [device for device in map(library.find, library.ids()) if device is not None]
     if as_json:
@@ -97,9 +99,9 @@ def probe(
     library, target = _library(meters_dir), _target(host, port, rtu, baud, parity, stop, timeout_s, unit)
     report, others = _run(_probe(target, library, _device(library, as_device) if as_device else None))
     if as_json:
-        typer.echo(json.dumps(_report_json(report, others)))
+        typer.echo(json.dumps(report_json(report, others)))
     else:
-        _print_report(report, others)
+        print_report(report, others)
     raise typer.Exit(1 if report.findings else 0)
 
 
@@ -156,7 +158,7 @@ def status(config: Path = CONFIG, as_json: bool = JSON) -> None:
     if as_json:
         typer.echo(json.dumps({**said, "age_s": round(age_s, 1), "alive": alive}))
     else:
-        _print_status(said, age_s, alive=alive)
+        print_status(said, age_s, alive=alive)
     raise typer.Exit(0 if alive else 1)
 
 
@@ -190,10 +192,12 @@ def _target(
     # What is refused or silent is in the report; log lines in between would only disturb it.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-    if parity not in ("N", "E", "O") or stop not in (1, 2) or timeout_s <= 0:
+    if parity not in PARITIES or stop not in (1, 2) or timeout_s <= 0:
         raise CommandError("--parity is N, E or O, --stop is 1 or 2, --timeout is more than 0")
     serial = host.startswith("/")
-    address = SerialLine(host, baud, parity, stop) if serial else NetworkLine(host, port, "rtu" if rtu else "tcp")
+    address = (
+        SerialLine(host, baud, PARITIES[parity], stop) if serial else NetworkLine(host, port, "rtu" if rtu else "tcp")
+    )
     return Target(Line(address, timeout_s), address, unit, timeout_s)
 
 
@@ -250,87 +254,3 @@ def _range(units: str) -> range:
     if not 1 <= low <= high <= 247:
         raise CommandError(f"--units {units!r}: write first-last within 1 and 247, for instance 1-20")
     return range(low, high + 1)
-
-
-def _print_device(device: "Device") -> None:
-    typer.echo(f"{device.id}: {device.maker} {device.model}")
-    typer.echo(
-        f"  reading       function {device.fc}, {device.word_order} word first, {device.read_max} registers at once"
-    )
-    typer.echo(f"  ways          {', '.join(device.transport)}")
-    if device.serial:
-        parity = " or ".join(device.serial.parity)
-        typer.echo(
-            f"  serial        usually {device.serial.baud} baud, parity {parity}, {device.serial.stop} stop bit(s)"
-        )
-    if device.sunspec:
-        typer.echo(
-            f"  SunSpec       model {' or '.join(map(str, device.sunspec))}; addresses count from the model's number"
-        )
-    if device.counter:
-        wrap = device.counter.wrap or "no source says where"
-        typer.echo(
-            f"  counter       {device.counter.storage}; wraps: {wrap}; reset by users: {device.counter.user_reset}"
-        )
-    for name, point in device.points.items():
-        facts = [point.kind, *(f"times {ratio}" for ratio in point.times)]
-        if point.kind == "counter" and point.modulus is not None:
-            facts.append(
-                f"the register ends before {point.modulus} {'raw' if isinstance(point.scale, str) else point.unit}"
-            )
-        where = f"{point.addr:6} {point.type:8} x {point.scale!s:6} {point.unit:6}"
-        typer.echo(f"    {name:34} {where} {', '.join(facts)}")
-    for note in device.notes:
-        typer.echo(f"  note          {note}")
-    for source in device.sources:
-        typer.echo(f"  source        {source}")
-
-
-def _report_json(report: "Report", others: list[str]) -> dict[str, Any]:
-    return {
-        "device": report.device.id,
-        "could_also_be": others,
-        "values": {name: str(value) for name, value in report.values.items()},
-        "absent": list(report.absent),
-        "findings": list(report.findings),
-    }
-
-
-def _print_report(report: "Report", others: list[str]) -> None:
-    device = report.device
-    typer.echo(f"as {device.id} ({device.maker} {device.model})")
-    for name, value in report.values.items():
-        unit = device.points[name].unit if name in device.points else ""
-        typer.echo(f"  {name:34} {value:>16} {unit}")
-    for name in report.absent:
-        typer.echo(f"  {name:34} {'-':>16} refused, or marked as missing")
-    if others:
-        typer.echo(f"it could also be {', '.join(others)}: compare with the display, then name it with --as")
-    for finding in report.findings:
-        typer.secho(f"  ! {finding}", fg=typer.colors.YELLOW)
-    if not report.findings:
-        typer.echo("nothing looks wrong; compare the energy counter with the display")
-
-
-def _print_status(said: dict[str, Any], age_s: float, *, alive: bool) -> None:
-    word = "runs" if alive else "does not run" if not said["running"] else "has stopped answering"
-    typer.echo(f"agent {said['agent']} of site {said['site']} {word} (pid {said['pid']}, said {age_s:.0f} s ago)")
-    outbox, uplink = said["outbox"], said["uplink"]
-    until = outbox["oldest_at"]
-    watermark = f"all before {until} is acknowledged" if until else "everything is acknowledged"
-    typer.echo(f"  outbox   {outbox['unacked_chunks']} chunks wait, {outbox['used_bytes'] / 1e6:.1f} MB; {watermark}")
-    if outbox["full"] or outbox["lost_rows"]:
-        typer.secho(
-            f"  LOSS     {outbox['lost_rows']} readings lost; full: {outbox['full'] or 'no longer'}",
-            fg=typer.colors.RED,
-        )
-    link = "connected" if uplink["connected"] else "NOT CONNECTED"
-    typer.echo(f"  broker   {link}; last acknowledgement {uplink['last_ack_at'] or 'never'}")
-    for source in said["sources"]:
-        share, latency = source["failed_share"], source["latency_ms"]
-        failed = "" if share is None else f"{100 * share:5.1f} % of polls fail"
-        slow = "" if latency is None else f"{latency:7.1f} ms"
-        errors = ", ".join(f"{count} {reason}" for reason, count in source["errors"].items())
-        typer.echo(
-            f"  {source['name']:24} {source['kind']:7} last good {source['last_good_at'] or 'never':26} {slow} {failed} {errors}"
-        )

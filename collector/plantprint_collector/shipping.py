@@ -9,8 +9,9 @@ from plantprint.account import HourAccount
 from plantprint.footprint import footprint
 from plantprint.ledger import Net, corrections
 from plantprint.production import Batch, Production, Shipment
+from plantprint.settlement import batch_closes_ms, batch_status
 from plantprint.statement import build_statement
-from plantprint.times import to_ms
+from plantprint.times import hour_floor, to_ms
 from plantprint_collector.books import SiteFacts
 from plantprint_collector.ledger_store import insert_postings, known_now, load_account, load_net
 
@@ -37,7 +38,6 @@ def issue_statement(
     """Posts the open part (cause `shipment`), stores the statement and returns its hash; all in the caller's transaction."""
     account = ("batch", batch.batch)
     known_at = known_now(conn)
-    is_open = any((k.account_kind, k.account_id) == account for hour in open_accounts for k in hour.net)
     if open_accounts:
         known = load_net(conn, facts.site, open_accounts[0].hour_ms, open_accounts[-1].hour_ms, account)
         for hour in open_accounts:
@@ -45,13 +45,15 @@ def issue_statement(
             insert_postings(conn, facts.site, corrections(known.get(hour.hour_ms, {}), wanted, "shipment"), known_at)
     net = load_account(conn, facts.site, *account)
     model = facts.model(now_ms)
+    closes_ms = batch_closes_ms(model.graph, facts.production(model), batch.batch)
+    settled_ms = open_accounts[0].hour_ms if open_accounts else hour_floor(now_ms)
     statement = build_statement(
         site=facts.site,
         shipment=shipment,
         batch=batch,
         footprint=footprint(net, model.graph.plant.sources, facts.library, batch.quantity_micro, batch.unit),
         net=net,
-        status="provisional" if is_open else "final",
+        status=batch_status(closes_ms, settled_ms),
         missing_ms=_missing_ms(conn, facts.site, batch.batch)
         + sum(h.missing_ms.get(batch.batch, 0) for h in open_accounts),
         plant_model_version=model.version,

@@ -72,10 +72,9 @@ def weighted(amounts: Ints, shares: Sequence[int]) -> Ints:
     """Amounts [edge, window] x what a unit of each edge weighs; Python's integers where 64 bits may not hold them."""
     if all(share == 1 for share in shares):
         return amounts
-    weights = amounts.astype(object) * np.array(shares, dtype=object)[:, None]
-    if float(weights.max(initial=0)) * len(shares) < 2.0**62:
-        return weights.astype(np.int64)
-    return weights
+    weights: Ints = amounts.astype(object) * np.array(shares, dtype=object)[:, None]
+    fits = float(weights.max(initial=0)) * len(shares) < 2.0**62
+    return weights.astype(np.int64) if fits else weights
 
 
 def share_pool(plan: PoolPlan, flows: Flows, parcels: Parcels, held: Held, on_site: list[int]) -> Held:

@@ -112,8 +112,9 @@ async def _score(target: Target, device: Device, library: Library) -> int:
     if device.identify is not None:
         words = await _registers(target, device.fc, device.identify.addr, len(device.identify.words))
         return 3 if words is not None and tuple(words) == device.identify.words else 0
-    names = [name for name in ("voltage_l1", "voltage", "frequency") if name in device.points]
-    if not names or names == ["frequency"]:
+    # All phases, so that a meter of three does not look like one of one.
+    names = [name for name in device.points if _range_of(name)]
+    if not any(name.startswith("voltage") for name in names):
         return 0
     try:
         good = _plausible_points(device, await _values(target, device, library, names))

@@ -40,11 +40,12 @@ def test_a_channel_table_of_release_0_1_reads_back() -> None:
     assert header.table == chunk.table_hash(body)
 
 
-@pytest.mark.parametrize("name", ["ack", "state", "event", "alert"])
+@pytest.mark.parametrize("name", ["ack", "state", "event", "activity", "alert"])
 def test_small_messages_of_release_0_1_read_back(name: str) -> None:
     raw = _golden(f"{name}.json")
     decoded = {
         "ack": messages.decode_ack, "state": messages.decode_state, "event": messages.decode_event,
+        "activity": messages.decode_event,
         "alert": lambda payload: messages.Alert(**json.loads(payload)),
     }[name](raw)  # fmt: skip
     assert json.loads(messages.encode(decoded)) == json.loads(raw)

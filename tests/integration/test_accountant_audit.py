@@ -48,8 +48,12 @@ def test_a_wrong_posting(rig: Rig) -> None:
 
 def test_an_amount_moved_between_accounts(rig: Rig) -> None:
     """The sum is right, the ledger is not."""
-    moved = "update posting set amount = amount + {} where posting_id = (select min(posting_id) from posting where source = 'grid' and account_kind = '{}')"
-    assert spoil(rig, moved.format(5, "batch"), moved.format(-5, "idle")) == {"ledger = recompute": 2}
+
+    def moved(by: int, kind: str) -> str:
+        first = f"select min(posting_id) from posting where source = 'grid' and account_kind = '{kind}'"
+        return f"update posting set amount = amount + {by} where posting_id = ({first})"
+
+    assert spoil(rig, moved(5, "batch"), moved(-5, "idle")) == {"ledger = recompute": 2}
 
 
 def test_a_doubled_posting(rig: Rig) -> None:

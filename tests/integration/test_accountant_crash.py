@@ -13,13 +13,14 @@ from ledger_rig import Rig, mill, steady
 
 from plantprint_collector.accountant import Accountant
 from plantprint_collector.accountant_config import AccountantSettings
+from plantprint_collector.settling import settle
 
 pytestmark = pytest.mark.integration
 
 HOUR_S = 3600
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """What no code expects."""
 
 
@@ -47,7 +48,7 @@ class Crashing:
 
 
 def raise_crash() -> None:
-    raise Crash
+    raise CrashError
 
 
 @pytest.mark.parametrize("way", ["exception", "terminated"])
@@ -74,7 +75,7 @@ def test_a_pass_that_dies_at_any_statement(database_url: str, way: str) -> None:
             conn = Crashing(rig.work, number, terminate if way == "terminated" else raise_crash)
             try:
                 rig.accountant.run_pass(conn, 10_000_000 + number)  # type: ignore[arg-type]
-            except (Crash, psycopg.Error):
+            except (CrashError, psycopg.Error):
                 rig.restart()
             if conn.left >= 0:
                 break
@@ -114,7 +115,10 @@ def test_of_two_accountants_one_leads_and_the_other_takes_over(database_url: str
         rig.steady(0, HOUR_S)
         wait_until(lambda: rig.rows("select count(*) from accounted_hour") == [(2,)], "the hour is settled")
         (first,) = leaders(rig)
-        workers = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'plantprint-accountant'"
+        workers = (
+            "select count(*) from pg_stat_activity where datname = current_database() "
+            "and application_name = 'plantprint-accountant'"
+        )
         wait_until(lambda: rig.rows(workers) == [(2,)], "both are there")
         rig.rows("select pg_terminate_backend(%s)", first)
         rig.steady(HOUR_S + 60, 2 * HOUR_S)
@@ -125,9 +129,7 @@ def test_of_two_accountants_one_leads_and_the_other_takes_over(database_url: str
 
 
 def test_a_site_that_fails_does_not_stop_another(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plantprint_collector import site_accountant
-
-    settle, failed = site_accountant.settle, threading.Event()
+    failed = threading.Event()
 
     def settle_or_fail(conn: Any, facts: Any, *more: Any) -> Any:
         if facts.site == "a-broken" and not failed.is_set():
@@ -136,7 +138,7 @@ def test_a_site_that_fails_does_not_stop_another(database_url: str, monkeypatch:
             raise AssertionError("grid: 1 in, 2 posted")
         return settle(conn, facts, *more)
 
-    monkeypatch.setattr(site_accountant, "settle", settle_or_fail)
+    monkeypatch.setattr("plantprint_collector.site_accountant.settle", settle_or_fail)
     with Rig(database_url, site="a-broken") as broken, Rig(database_url) as rig, accounting(database_url) as accountant:
         for one in (broken, rig):
             body = mill()

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from accounting_cases import HOUR, HOUR_MS
 from ledger_rig import METERS, Rig, mill, steady
 
 from plantprint.facts import Reading
 from plantprint.times import SiteClock
-from plantprint.wire.messages import Alert, msgspec
+from plantprint.wire.messages import Alert
 
 pytestmark = pytest.mark.integration
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 from accounting_cases import HOUR, HOUR_MS
 from ledger_rig import Rig, mill, steady, withdrawn, zero
-
 from psycopg.errors import RaiseException
 
 from plantprint.facts import Channel, Reading

@@ -75,7 +75,8 @@ class Service:
             assert row is not None
             ids.append(row[0])
         await self._conn.execute(
-            "insert into channel_table values (%s, %s, %s) on conflict do nothing", (header["agent"], header["table"], ids)
+            "insert into channel_table values (%s, %s, %s) on conflict do nothing",
+            (header["agent"], header["table"], ids),
         )
         await self._conn.commit()
 
@@ -89,7 +90,9 @@ class Service:
         return self._tables[agent, table]
 
     async def _store(self, ids: list[int], rows: Sequence[Row]) -> None:
-        values = [(ids[index], datetime.fromtimestamp(t / 1000, UTC), value, quality) for index, t, value, quality in rows]
+        values = [
+            (ids[index], datetime.fromtimestamp(t / 1000, UTC), value, quality) for index, t, value, quality in rows
+        ]
         async with self._conn.cursor() as cursor:
             await cursor.executemany(
                 "insert into reading (channel_id, measured_at, value, quality) values (%s, %s, %s, %s)"
@@ -127,7 +130,7 @@ async def main() -> None:
         ) as client:
             await client.subscribe("plantprint/v1/+/up/+/+/+", qos=1)
             async for message in client.messages:
-                await service.handle(bytes(message.payload))  # type: ignore[arg-type]  # this peer is sent bytes only
+                await service.handle(bytes(message.payload))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def account_all(case: Windowed, events: Sequence[ProductionEvent]) -> list[HourA
     return account_amounts(case.graph, reduce_events(events, case.graph), case.amounts, start_ms=case.start_ms)
 
 
-@settings(UNHURRIED, max_examples=60)
+@settings(UNHURRIED, max_examples=25)
 @given(windowed())
 def test_every_hour_adds_up_and_what_waits_is_on_its_account(case: Windowed) -> None:
     made = reduce_events(case.events, case.graph)
@@ -48,7 +48,7 @@ def test_every_hour_adds_up_and_what_waits_is_on_its_account(case: Windowed) -> 
         assert spread == {place: amount for place, amount in held.items() if amount}
 
 
-@settings(UNHURRIED, max_examples=60)
+@settings(UNHURRIED, max_examples=25)
 @given(windowed())
 def test_each_window_ends_once_and_leaves_nothing_behind_where_jobs_ran(case: Windowed) -> None:
     closed = [window for account in account_all(case, case.events) for window in account.closed]
@@ -63,7 +63,7 @@ def _ends_month(case: Windowed, place: str, end_ms: int) -> bool:
     return case.graph.idle[place].calendar.window_at(end_ms - 1).ends_month
 
 
-@settings(UNHURRIED, max_examples=40)
+@settings(UNHURRIED, max_examples=15)
 @given(windowed(), st.randoms(use_true_random=False))
 def test_the_order_of_events_changes_nothing(case: Windowed, shuffler: random.Random) -> None:
     events = [*case.events, *case.events[::2]]
@@ -108,7 +108,7 @@ class Live:
                 waiting.add(hour_ms + HOUR_MS)
 
 
-@settings(UNHURRIED, max_examples=60)
+@settings(UNHURRIED, max_examples=25)
 @given(windowed(), st.data())
 def test_late_events_end_in_the_ledger_that_a_recompute_gives(case: Windowed, data: st.DataObject) -> None:
     events = data.draw(st.permutations(case.events))

@@ -73,7 +73,10 @@ def _gateway(
     t_ms = _START_MS + time_number * period_s * 1000 + wobble
     rows = np.column_stack((index, t_ms, 1000 + time_number * (1 + wobble), np.full_like(index, Quality.MEASURED)))
     pieces = [rows[begin : begin + chunk_rows] for begin in range(0, len(rows), chunk_rows)]
-    bodies = [("declare", table, meters), *(("readings", chunk.encode_rows(p.tolist()), len(p)) for p in pieces)]
+    bodies: list[tuple[chunk.ChunkKind, bytes, int]] = [
+        ("declare", table, meters),
+        *(("readings", chunk.encode_rows(p.tolist()), len(p)) for p in pieces),
+    ]
     topic = topics.up(SITE, name, "fill")
     sent = []
     for seq, (kind, body, n) in enumerate(bodies):
@@ -136,7 +139,7 @@ def watched(url: str, backlog: Backlog) -> Iterator[Acked]:
     """Hears every acknowledgement to the backlog's agents."""
     acked = Acked(backlog.chunks)
     with connected(url, "bench-watch", 0) as client:
-        client.on_message = lambda _, __, message: acked.take(message.topic, message.payload)
+        client.on_message = lambda _, __, message: acked.take(message.topic, bytes(message.payload))
         client.subscribe(topics.ack(SITE, "x").removesuffix("x") + "+", qos=1)
         time.sleep(0.2)  # until the broker has the filter
         yield acked

@@ -81,8 +81,9 @@ class Servers:
         with ExitStack() as stack:
             instance = stack.enter_context(temporary_instance())
             postgres = stack.enter_context(EmbeddedPostgres(instance))
-            broker = Mosquitto(instance, program) if program else EmbeddedBroker(instance)
-            yield cls(instance, postgres, stack.enter_context(broker))
+            broker: Mosquitto | EmbeddedBroker = Mosquitto(instance, program) if program else EmbeddedBroker(instance)
+            stack.enter_context(broker)
+            yield cls(instance, postgres, broker)
 
     def environment(self, dsn: str, **more: str) -> dict[str, str]:
         """For parts of plantprint that run as processes of their own."""

@@ -53,7 +53,7 @@ def run(servers: Servers, *, full: bool, seconds: int = 0, meters: int = 2000) -
     samples: dict[str, list[dict[str, float]]] = {v.name: [] for v in variants}
     for _ in range(5 if full else 3):
         for variant in variants:
-            samples[variant.name].append(_measure(servers, variant, backlogs[variant.chunk_rows]))
+            samples[variant.name].append(measure(servers, variant, backlogs[variant.chunk_rows]))
     found = {name: medians(runs) for name, runs in samples.items()}
     first = found[variants[0].name]
     return {
@@ -79,11 +79,11 @@ def _variants(servers: Servers) -> list[Variant]:
     return found
 
 
-def _measure(servers: Servers, variant: Variant, backlog: Backlog) -> dict[str, float]:
+def measure(servers: Servers, variant: Variant, backlog: Backlog) -> dict[str, float]:
     with fresh_database(variant.server) as dsn:
         found = _drain(servers, variant, backlog, dsn)
         with connect(dsn) as conn:
-            found["bytes_per_reading"] = _check(conn, backlog)
+            found["bytes_per_reading"] = check(conn, backlog)
             text, binary = _text(backlog), r.copy_bytes(backlog.rows)
             found["copy_text_per_s"] = _copy_rate(conn, "plain", "text", text, backlog)
             found["copy_binary_per_s"] = _copy_rate(conn, "plain", "binary", binary, backlog)
@@ -140,16 +140,26 @@ def _complete(acked: Acked, collectors: Sequence[Child]) -> bool:
     return acked.complete()
 
 
-def began_s(collector: Child) -> float:
+def began_s(service: Child) -> float:
     """Wall time at which its log says that it starts to connect; importing Python modules is not ingest."""
-    assert collector.log is not None
-    for line in collector.log.tail(1000).splitlines():
-        if line.startswith("{") and (event := json.loads(line))["event"] in {"collector runs", "peer runs"}:
-            return parse_instant(event["timestamp"]) / 1000
-    raise BenchError(str(collector.failure("does not say when it began")))
+    begun = _begun(service)
+    if not begun:
+        raise BenchError(str(service.failure("does not say when it began")))
+    return parse_instant(begun[0]) / 1000
 
 
-def _check(conn: Conn, backlog: Backlog) -> float:
+def runs(service: Child) -> int:
+    """How often it has begun, by its log."""
+    return len(_begun(service))
+
+
+def _begun(service: Child) -> list[str]:
+    assert service.log is not None
+    events = (json.loads(line) for line in service.log.tail(1000, 0).splitlines() if line.startswith("{"))
+    return [event["timestamp"] for event in events if event["event"] in {"collector runs", "peer runs"}]
+
+
+def check(conn: Conn, backlog: Backlog) -> float:
     """Every reading is stored once, with its value, `latest` and marks; returns the bytes it takes, index included."""
     stored = conn.execute(
         "select count(*), sum(value), count(distinct channel_id) from reading join channel using (channel_id)"

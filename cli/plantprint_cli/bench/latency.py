@@ -73,11 +73,11 @@ def run(servers: Servers, *, full: bool, sizes: tuple[int, ...] = (), seconds: i
         "broker": servers.broker_name,
         "seconds": seconds,
         "modbus_meters": 0,
-        "results": [_measure(servers, meters, seconds) for meters in sizes],
+        "results": [measure(servers, meters, seconds) for meters in sizes],
     }
 
 
-def _measure(servers: Servers, meters: int, seconds: int) -> Json:
+def measure(servers: Servers, meters: int, seconds: int) -> Json:
     gateways = max(meters // _METERS_PER_GATEWAY, 1)
     probes = [_probe(number) for number in range(gateways)]
     with ExitStack() as stack:

@@ -5,7 +5,6 @@ The peer is `tests/peers/straightforward.py`, so a source checkout is needed.
 
 import os
 import secrets
-import signal
 import sys
 import threading
 import time
@@ -50,7 +49,7 @@ def run(servers: Servers, *, full: bool, seconds: int = 0, rounds: int = 0) -> J
     backlog = make_backlog(_METERS, seconds or (100 if full else 30), 500)
     speeds: dict[str, list[float]] = {"plantprint": [], "peer": []}
     for _ in range(rounds or (5 if full else 2)):
-        for name, make in _CANDIDATES.items():
+        for name, make in CANDIDATES.items():
             speeds[name].append(_speed(servers, backlog, make))
     rates = {name: median(runs, 0) for name, runs in speeds.items()}
     return {
@@ -61,10 +60,10 @@ def run(servers: Servers, *, full: bool, seconds: int = 0, rounds: int = 0) -> J
         "times_faster": round(rates["plantprint"] / rates["peer"], 1),
         "kill_9": {
             "kills": len(_KILLS_AT),
-            "backlog": {name: _storm(servers, backlog, make, paced=False) for name, make in _CANDIDATES.items()},
-            "at_10000_per_s": {name: _storm(servers, backlog, make, paced=True) for name, make in _CANDIDATES.items()},
+            "backlog": {name: storm(servers, backlog, make, paced=False) for name, make in CANDIDATES.items()},
+            "at_10000_per_s": {name: storm(servers, backlog, make, paced=True) for name, make in CANDIDATES.items()},
         },
-        "late_data": _late(servers),
+        "late_data": late_data(servers),
     }
 
 
@@ -78,7 +77,7 @@ def _peer(servers: Servers, dsn: str, client_id: str) -> Child:
     return Child(client_id, Command([sys.executable, str(_SCRIPT)], env=env), servers.instance.log(client_id))
 
 
-_CANDIDATES: dict[str, Make] = {"plantprint": _plantprint, "peer": _peer}
+CANDIDATES: dict[str, Make] = {"plantprint": _plantprint, "peer": _peer}
 _FILTERS: dict[Make, list[str]] = {_plantprint: ingest.filters(topics.SLOTS), _peer: [topics.up_filter()]}
 
 
@@ -100,10 +99,14 @@ def _stored(conn: Conn) -> int:
 
 def _speed(servers: Servers, backlog: Backlog, make: Make) -> float:
     """Readings per second from the start of work to the last row, as seen by counting."""
-    with _database(servers, make) as dsn, filled(servers.broker.url, [_FILTERS[make]], backlog) as (name,):
-        with make(servers, dsn, name) as child, connect(dsn) as conn:
-            wait_until("the backlog is stored", lambda: _is_stored(conn, backlog, child), _DONE_S, poll_s=0.05)
-            return backlog.readings / (time.time() - ingest.began_s(child))
+    with (
+        _database(servers, make) as dsn,
+        filled(servers.broker.url, [_FILTERS[make]], backlog) as (name,),
+        make(servers, dsn, name) as child,
+        connect(dsn) as conn,
+    ):
+        wait_until("the backlog is stored", lambda: _is_stored(conn, backlog, child), _DONE_S, poll_s=0.05)
+        return backlog.readings / (time.time() - ingest.began_s(child))
 
 
 def _is_stored(conn: Conn, backlog: Backlog, child: Child) -> bool:
@@ -112,7 +115,7 @@ def _is_stored(conn: Conn, backlog: Backlog, child: Child) -> bool:
     return _stored(conn) >= backlog.readings
 
 
-def _storm(servers: Servers, backlog: Backlog, make: Make, *, paced: bool) -> Json:
+def storm(servers: Servers, backlog: Backlog, make: Make, *, paced: bool) -> Json:
     """Kills the service as it works, starts it again each time, and counts what is missing when all is quiet."""
     sent = backlog if not paced else Backlog([], {}, backlog.rows, backlog.channels)
     with _database(servers, make) as dsn, filled(servers.broker.url, [_FILTERS[make]], sent) as (name,):
@@ -121,40 +124,27 @@ def _storm(servers: Servers, backlog: Backlog, make: Make, *, paced: bool) -> Js
             sender = threading.Thread(target=_send_paced, args=(servers.broker.url, backlog), daemon=True)
             if paced:
                 sender.start()
-            seen = 0
-            for share in _KILLS_AT:
-                seen, done = _progress(conn, share * backlog.readings, seen)
-                if done:
-                    break
-                os.killpg(_pid(child), signal.SIGKILL)
+            for starts, share in enumerate(_KILLS_AT, start=1):
+                _wait_for(conn, share * backlog.readings, child, starts)
                 child.kill()
                 child.start()
             if paced:
                 sender.join()
-            stored = _when_quiet(conn, backlog)
+            stored = _wait_for(conn, backlog.readings, child, len(_KILLS_AT) + 1)
     return {"lost_readings": backlog.readings - stored, "lost_percent": round(100 * (1 - stored / backlog.readings), 2)}
 
 
-def _progress(conn: Conn, wanted: float, seen: int) -> tuple[int, bool]:
-    """Waits for so many rows; True when the service has fallen silent before it had them."""
-    changed_s = time.monotonic()
+def _wait_for(conn: Conn, wanted: float, child: Child, starts: int) -> int:
+    """Waits until so many rows are stored, or none more comes although the service works; how many there are."""
+    seen, changed_s = -1, time.monotonic()
     while time.monotonic() - changed_s < _QUIET_S:
         stored = _stored(conn)
         if stored >= wanted:
-            return stored, False
-        if stored != seen:
+            return stored
+        if stored != seen or ingest.runs(child) < starts:
             seen, changed_s = stored, time.monotonic()
         time.sleep(0.02)
-    return seen, True
-
-
-def _when_quiet(conn: Conn, backlog: Backlog) -> int:
-    return _progress(conn, backlog.readings, -1)[0]
-
-
-def _pid(child: Child) -> int:
-    assert child.pid is not None
-    return child.pid
+    return seen
 
 
 def _send_paced(url: str, backlog: Backlog) -> None:
@@ -166,7 +156,7 @@ def _send_paced(url: str, backlog: Backlog) -> None:
         last.wait_for_publish(30)
 
 
-def _late(servers: Servers) -> Json:
+def late_data(servers: Servers) -> Json:
     """Consumption of two hours as the peer tells it, when all is on time and when the second hour arrives last.
 
     plantprint's figures in such a case are exact, which `bench late` waits for.
@@ -176,7 +166,10 @@ def _late(servers: Servers) -> Json:
     first = backlog.rows[0, r.T] // HOUR_MS * HOUR_MS
     counted = [backlog.rows[backlog.rows[:, r.T] // HOUR_MS * HOUR_MS == first + 2 * h * HOUR_MS] for h in range(2)]
     true = sum(_firsts(counted[1])) - sum(_firsts(counted[0]))
-    missing = {name: round(100 * (1 - _peer_counts(servers, b) / true), 1) for name, b in (("on_time", backlog), ("an_hour_late", late))}
+    missing = {
+        name: round(100 * (1 - _peer_counts(servers, b) / true), 1)
+        for name, b in (("on_time", backlog), ("an_hour_late", late))
+    }
     return {"peer_missing_percent": missing}
 
 
@@ -186,10 +179,14 @@ def _firsts(rows: NDArray[np.int64]) -> list[int]:
 
 
 def _peer_counts(servers: Servers, backlog: Backlog) -> int:
-    with _database(servers, _peer) as dsn, filled(servers.broker.url, [_FILTERS[_peer]], backlog) as (name,):
-        with _peer(servers, dsn, name), connect(dsn) as conn:
-            wait_until("the peer has stored it", lambda: _stored(conn) >= backlog.readings, _DONE_S)
-            return int(scalar(conn, "select coalesce(sum(amount), 0) from consumption_hour"))
+    with (
+        _database(servers, _peer) as dsn,
+        filled(servers.broker.url, [_FILTERS[_peer]], backlog) as (name,),
+        _peer(servers, dsn, name),
+        connect(dsn) as conn,
+    ):
+        wait_until("the peer has stored it", lambda: _stored(conn) >= backlog.readings, _DONE_S)
+        return int(scalar(conn, "select coalesce(sum(amount), 0) from consumption_hour"))
 
 
 def _as_if_late(message: tuple[str, bytes, list[tuple[str, str]]]) -> int:

@@ -1,0 +1,204 @@
+"""The plant of `bench late`: its model, its batches and its history of readings, of which some come late."""
+
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plantprint.facts import Channel, EventKind, ProductionEvent, Quality
+from plantprint.times import HOUR_MS, SiteClock, format_instant, parse_instant
+from plantprint.wire import chunk
+from plantprint_cli import setup
+from plantprint_cli.bench.common import Conn, Json, Servers, scalar
+from plantprint_collector import store
+from plantprint_collector.channels import ChannelTables
+from plantprint_collector.inbox import Table
+from plantprint_collector.readings import ReadingWriter
+
+EventBody = dict[str, str | int | float | None]
+
+SITE, AGENT = "bench", "gw"
+FACTOR = "cn.grid.2023.zhejiang"
+BATCH_MIN = 150
+_START_MS = parse_instant("2026-03-02T00:00:00Z")
+_MINUTE_MS = 60_000
+_STAGGER_MIN = 3
+_OUTAGE_BEFORE_END_H = 16
+_EXCHANGE_BEFORE_END_H = 12
+
+
+@dataclass(frozen=True)
+class Size:
+    """`meters` per line; the history is whole hours long."""
+
+    lines: int
+    meters: int
+    hours: int
+
+    @property
+    def minutes(self) -> int:
+        return self.hours * 60
+
+    @property
+    def exchange_min(self) -> int:
+        """When the first meter of the first line was exchanged."""
+        return self.minutes - _EXCHANGE_BEFORE_END_H * 60
+
+    @property
+    def boundary(self) -> int:
+        """The number of the batches that end in the outage."""
+        return (self.minutes - _OUTAGE_BEFORE_END_H * 60) // BATCH_MIN
+
+
+def count_at(meter: int, minute: int) -> int:
+    """What a counter shows, in hundredths of a kWh; it never runs evenly, so that a missing reading shows."""
+    return 1000 + 20 * minute + minute * (meter + 3) % 7
+
+
+class Plant:
+    """The plant of one size, its history in the database, and what happens to it."""
+
+    def __init__(self, conn: Conn, servers: Servers, size: Size) -> None:
+        self.conn = conn
+        self.servers = servers
+        self.size = size
+        self.late_minute = size.boundary * BATCH_MIN - 2 * BATCH_MIN
+        self.channels = [Channel(AGENT, _channel(m), "kWh", 2, "counter") for m in range(size.lines * size.meters)]
+        self.channels.append(Channel(AGENT, "exchanged.energy", "kWh", 2, "counter"))
+        self.table = chunk.encode_table(self.channels)
+        self.epoch, self.seq = secrets.token_hex(8), 0
+        self.readings = 0
+
+    # ---- history
+
+    def prepare(self, dsn: str) -> None:
+        """Model, batches and readings, without what comes late."""
+        self.apply_model(dsn, exchanged=False)
+        for event in self._events():
+            store.insert_event(self.conn, SITE, event)
+        table = Table(chunk.table_hash(self.table), tuple(self.channels))
+        ids = ChannelTables().declare(self.conn, SITE, AGENT, table)
+        writer = ReadingWriter(staged_s=0)
+        for first in range(0, self.size.minutes + 1, 24 * 60):
+            rows = self._history(first, min(first + 24 * 60, self.size.minutes + 1))
+            rows[:, 0] = ids[rows[:, 0]]
+            writer.ensure_days(self.conn, set(np.unique(rows[:, 1] // (24 * HOUR_MS)).tolist()))
+            with self.conn.transaction():
+                self.readings += writer.write(self.conn, [rows]).rows
+
+    def settled(self) -> bool:
+        """Everything known is worked in but the last hour, for which the exchanged meter is waited for."""
+        newest = scalar(self.conn, "select max(hour_at) from accounted_hour where site = %s", (SITE,))
+        waiting = scalar(self.conn, "select exists (select from dirty where site = %s)", (SITE,))
+        shown = scalar(self.conn, "select count(*) from batch where site = %s", (SITE,))
+        end_ms = _START_MS + (self.size.hours - 2) * HOUR_MS
+        return bool(newest is not None and not waiting and shown and newest.timestamp() * 1000 >= end_ms)
+
+    def _history(self, first: int, last: int) -> NDArray[np.int64]:
+        """Rows (channel index, t_ms, value, quality, revision) of minutes [first, last)."""
+        minute = np.arange(first, last)
+        parts = []
+        for meter in range(len(self.channels) - 1):
+            known = np.array([not self._is_late(meter, int(m)) for m in minute])
+            if meter == 0:
+                known &= minute <= self.size.exchange_min
+            parts.append(_rows(meter, minute[known], [count_at(meter, int(m)) for m in minute[known]]))
+        after = minute[minute >= self.size.exchange_min]
+        parts.append(_rows(len(self.channels) - 1, after, [self._exchanged_at(int(m)) for m in after]))
+        return np.concatenate(parts)
+
+    def _exchanged_at(self, minute: int) -> int:
+        """The new device counts from another register and as much as the old one would have."""
+        return 5 + count_at(0, minute) - count_at(0, self.size.exchange_min)
+
+    def _is_late(self, meter: int, minute: int) -> bool:
+        return self.in_outage(minute) or (meter == 0 and minute == self.late_minute)
+
+    def in_outage(self, minute: int) -> bool:
+        end = self.size.boundary * BATCH_MIN
+        return end - 20 <= minute < end + 40
+
+    def _events(self) -> Iterator[ProductionEvent]:
+        for line in range(self.size.lines):
+            for number in range(self.size.minutes // BATCH_MIN):
+                start, end = self._span(line, number)
+                job = f"{line}-{number}"
+                body: EventBody = {"job": job, "batch": batch_name(line, number), "work_unit": f"u{line}"}
+                yield _event(f"{job}-start", "job_start", start, body)
+                yield _event(f"{job}-end", "job_end", end, {"job": job})
+
+    def _span(self, line: int, number: int) -> tuple[int, int]:
+        start = number * BATCH_MIN + line * _STAGGER_MIN
+        return start, min(start + BATCH_MIN, self.size.minutes)
+
+    def kwh(self, line: int, number: int) -> Decimal:
+        """What the batch really used."""
+        start, end = self._span(line, number)
+        meters = range(line * self.size.meters, (line + 1) * self.size.meters)
+        return Decimal(sum(count_at(m, end) - count_at(m, start) for m in meters)) / 100
+
+    def apply_model(self, dsn: str, *, exchanged: bool) -> None:
+        file = self.servers.instance.path / "bench-plant.yaml"
+        file.write_text(json.dumps(self._model(exchanged=exchanged)), encoding="utf-8")
+        if not exchanged:
+            setup.prepare(dsn, file, SiteClock("data"))
+        else:
+            with self.conn.transaction():
+                setup.apply_model_file(self.conn, file, at_ms(self.size.exchange_min))
+
+    def _model(self, *, exchanged: bool) -> Json:
+        lines = range(self.size.lines)
+        meters = []
+        for number in range(self.size.lines * self.size.meters):
+            bindings: list[Json] = [{"channel": f"{AGENT}/{_channel(number)}"}]
+            if exchanged and number == 0:
+                at = format_instant(at_ms(self.size.exchange_min))
+                bindings = [{**bindings[0], "valid_to": at}, {"channel": f"{AGENT}/exchanged.energy", "valid_from": at}]
+            meters.append({"id": f"m{number}", "name": {"en": f"m{number}"}, "unit": "kWh", "bindings": bindings})
+        per = self.size.meters
+        flows = [
+            {"from": "grid", "to": f"u{n}", "amount": " + ".join(f"m{m}" for m in range(n * per, n * per + per))}
+            for n in lines
+        ]
+        centers = [
+            {
+                "id": f"line-{n}",
+                "name": {"en": f"Line {n}"},
+                "work_units": [{"id": f"u{n}", "name": {"en": f"Unit {n}"}}],
+            }
+            for n in lines
+        ]
+        grid = {"id": "grid", "name": {"en": "Grid"}, "unit": "kWh", "kind": "grid", "factor": FACTOR, "scope": 2}
+        return {"plantprint": 1, "site": {"id": SITE, "name": {"en": "Bench"}}, "bucket_s": 60, "work_centers": centers,
+                "sources": [grid], "meters": meters, "flows": flows}  # fmt: skip
+
+
+def _rows(channel: int, minutes: NDArray[np.int64], values: Sequence[int]) -> NDArray[np.int64]:
+    found = np.zeros((len(minutes), 5), np.int64)
+    found[:, 0], found[:, 1], found[:, 2], found[:, 3] = (
+        channel,
+        _START_MS + minutes * _MINUTE_MS,
+        values,
+        Quality.MEASURED,
+    )
+    return found
+
+
+def at_ms(minute: int) -> int:
+    return _START_MS + minute * _MINUTE_MS
+
+
+def _channel(meter: int) -> str:
+    return f"m{meter}.energy"
+
+
+def batch_name(line: int, number: int) -> str:
+    return f"B-{line}-{number}"
+
+
+def _event(event_id: str, kind: EventKind, minute: int, body: EventBody) -> ProductionEvent:
+    return ProductionEvent("bench", event_id, 0, kind, at_ms(minute), body)

@@ -1,0 +1,93 @@
+"""How `plantprint edge` shows a device type, what a probe found, and the status of an agent."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from plantprint_edge.meters import Device
+    from plantprint_edge.probe import Report
+
+
+def print_device(device: "Device") -> None:
+    typer.echo(f"{device.id}: {device.maker} {device.model}")
+    typer.echo(
+        f"  reading       function {device.fc}, {device.word_order} word first, {device.read_max} registers at once"
+    )
+    typer.echo(f"  ways          {', '.join(device.transport)}")
+    if device.serial:
+        parity = " or ".join(device.serial.parity)
+        typer.echo(
+            f"  serial        usually {device.serial.baud} baud, parity {parity}, {device.serial.stop} stop bit(s)"
+        )
+    if device.sunspec:
+        typer.echo(
+            f"  SunSpec       model {' or '.join(map(str, device.sunspec))}; addresses count from the model's number"
+        )
+    if device.counter:
+        wrap = device.counter.wrap or "no source says where"
+        typer.echo(
+            f"  counter       {device.counter.storage}; wraps: {wrap}; reset by users: {device.counter.user_reset}"
+        )
+    for name, point in device.points.items():
+        facts = [point.kind, *(f"times {ratio}" for ratio in point.times)]
+        if point.kind == "counter" and point.modulus is not None:
+            facts.append(
+                f"the register ends before {point.modulus} {'raw' if isinstance(point.scale, str) else point.unit}"
+            )
+        where = f"{point.addr:6} {point.type:8} x {point.scale!s:6} {point.unit:6}"
+        typer.echo(f"    {name:34} {where} {', '.join(facts)}")
+    for note in device.notes:
+        typer.echo(f"  note          {note}")
+    for source in device.sources:
+        typer.echo(f"  source        {source}")
+
+
+def report_json(report: "Report", others: list[str]) -> dict[str, Any]:
+    return {
+        "device": report.device.id,
+        "could_also_be": others,
+        "values": {name: str(value) for name, value in report.values.items()},
+        "absent": list(report.absent),
+        "findings": list(report.findings),
+    }
+
+
+def print_report(report: "Report", others: list[str]) -> None:
+    device = report.device
+    typer.echo(f"as {device.id} ({device.maker} {device.model})")
+    for name, value in report.values.items():
+        unit = device.points[name].unit if name in device.points else ""
+        typer.echo(f"  {name:34} {value:>16} {unit}")
+    for name in report.absent:
+        typer.echo(f"  {name:34} {'-':>16} refused, or marked as missing")
+    if others:
+        typer.echo(f"it could also be {', '.join(others)}: compare with the display, then name it with --as")
+    for finding in report.findings:
+        typer.secho(f"  ! {finding}", fg=typer.colors.YELLOW)
+    if not report.findings:
+        typer.echo("nothing looks wrong; compare the energy counter with the display")
+
+
+def print_status(said: dict[str, Any], age_s: float, *, alive: bool) -> None:
+    word = "runs" if alive else "does not run" if not said["running"] else "has stopped answering"
+    typer.echo(f"agent {said['agent']} of site {said['site']} {word} (pid {said['pid']}, said {age_s:.0f} s ago)")
+    outbox, uplink = said["outbox"], said["uplink"]
+    until = outbox["oldest_at"]
+    watermark = f"all before {until} is acknowledged" if until else "everything is acknowledged"
+    typer.echo(f"  outbox   {outbox['unacked_chunks']} chunks wait, {outbox['used_bytes'] / 1e6:.1f} MB; {watermark}")
+    if outbox["full"] or outbox["lost_rows"]:
+        typer.secho(
+            f"  LOSS     {outbox['lost_rows']} readings lost; full: {outbox['full'] or 'no longer'}",
+            fg=typer.colors.RED,
+        )
+    link = "connected" if uplink["connected"] else "NOT CONNECTED"
+    typer.echo(f"  broker   {link}; last acknowledgement {uplink['last_ack_at'] or 'never'}")
+    for source in said["sources"]:
+        share, latency = source["failed_share"], source["latency_ms"]
+        failed = "" if share is None else f"{100 * share:5.1f} % of polls fail"
+        slow = "" if latency is None else f"{latency:7.1f} ms"
+        errors = ", ".join(f"{count} {reason}" for reason, count in source["errors"].items())
+        typer.echo(
+            f"  {source['name']:24} {source['kind']:7} last good {source['last_good_at'] or 'never':26} {slow} {failed} {errors}"
+        )

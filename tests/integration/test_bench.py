@@ -1,0 +1,78 @@
+"""The benchmarks themselves, on tiny loads: they measure what they say, and notice when the result is wrong; no time is judged."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from plantprint_cli.bench import as_text, ingest, late, latency, peer
+from plantprint_cli.bench.backlog import make_backlog
+from plantprint_cli.bench.common import BenchError, Servers, connect, fresh_database, machine, medians, wait_until
+from plantprint_cli.bench.late_plant import Size
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with Servers.started() as started:
+        yield started
+
+
+def test_ingest_counts_what_it_stored_against_copy(servers: Servers) -> None:
+    backlog = make_backlog(80, 30, 10)
+    assert len(backlog.messages) > sum(backlog.chunks.values()), "some chunks come twice"
+    for collectors in (1, 2):
+        variant = ingest.Variant("tiny", servers.postgres.dsn, collectors, 10)
+        sample = ingest.measure(servers, variant, backlog)
+        assert sample["ratio_to_copy"] == pytest.approx(
+            sample["readings_per_s"] / max(sample["copy_text_per_s"], sample["copy_binary_per_s"])
+        )
+        assert sample["bytes_per_reading"] > 40  # two timestamps' worth of columns and a key cannot be less
+
+
+def test_ingest_notices_a_missing_reading(servers: Servers) -> None:
+    backlog = make_backlog(8, 3, 3)
+    with (
+        fresh_database(servers.postgres.dsn) as dsn,
+        connect(dsn) as conn,
+        pytest.raises(BenchError, match="stored are"),
+    ):
+        ingest.check(conn, backlog)
+
+
+def test_latency_finds_every_reading_in_a_figure_of_the_stream(servers: Servers) -> None:
+    result = latency.measure(servers, 100, 9)
+    assert result["judged"] > 0
+    assert result["lost"] == result["duplicates"] == 0
+    assert result["p50_ms"] is not None
+    assert 0 <= result["p50_ms"] <= result["max_ms"] or result["never_shown"]
+    assert set(result["cpu_by_process"]) == {"collector", "api", "load", "broker", "database"}
+
+
+def test_late_data_ends_in_exact_numbers(servers: Servers) -> None:
+    result = late.measure(servers, Size(2, 2, 25))
+    assert result["factor_change"]["postings_added"] == 0
+    for case in ("one_late_reading", "an_hours_outage", "meter_exchange"):
+        assert result[case]["postings_added"] > 0, case
+        assert result[case]["hours_accounted_again"] > 0, case
+
+
+def test_plantprint_loses_nothing_in_the_storm_that_the_peer_goes_through(servers: Servers) -> None:
+    backlog = make_backlog(80, 60, 20)
+    assert peer.storm(servers, backlog, peer.CANDIDATES["plantprint"], paced=False)["lost_readings"] == 0
+    assert peer.storm(servers, backlog, peer.CANDIDATES["peer"], paced=False)["lost_readings"] >= 0
+
+
+def test_the_peer_counts_less_than_there_was(servers: Servers) -> None:
+    missing = peer.late_data(servers)["peer_missing_percent"]
+    # An hour's highest minus lowest value leaves out what is between hours; a late hour leaves out the hour.
+    assert 0 < missing["on_time"] < 5
+    assert missing["an_hour_late"] > 40
+
+
+def test_machine_and_medians(servers: Servers) -> None:
+    assert {"cores", "python", "postgresql", "load_average_before"} <= set(machine(servers.postgres.dsn))
+    assert medians([{"a": 1.0}, {"a": 9.0}, {"a": 2.0}]) == {"a": 2.0}
+    assert as_text({"a": {"b": 1}, "c": [{"d": 2, "e": None}]}) == "a\n  b: 1\nc\n  d 2, e None"
+    with pytest.raises(BenchError, match="rain: not within 0 s"):
+        wait_until("rain", lambda: False, 0)

@@ -1,0 +1,144 @@
+"""Invariant 8: what the ledger says of the simulated dye house is its true inventory, within the bounds that are stated.
+
+Readings at 1 Hz with late stamps and float32 registers come in late, twice and out of order; the accountant settles
+them in a database. The truth is integrated from the physics by code that shares nothing with the accounting.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from ledger_rig import Rig
+
+from plantprint import account as accounting
+from plantprint.allocation import Piece
+from plantprint.facts import Channel, Reading
+from plantprint.quantities import MICRO
+from plantprint_collector import store
+from plantprint_simulators.meters import METERS
+from plantprint_simulators.physics import Totals
+from plantprint_simulators.plants import plant_file
+from plantprint_simulators.schedule import Schedule
+from plantprint_simulators.truth import Account, Inventory, Sight, true_inventory
+
+pytestmark = pytest.mark.simulation
+
+HOUR_S = 3600
+SEED = 11
+OPENING_S = 1_795_000_000 // HOUR_S * HOUR_S + 1800
+FROM_S, TO_S = OPENING_S - 6, OPENING_S + 1800 + HOUR_S
+STAMP_S = 0.05
+CHUNK = 250
+# Beyond the bound only the rounding of each division, a millionth at a time.
+ROUNDING = 1e-4
+
+Ledger = dict[tuple[Account, str], int]
+
+
+@pytest.fixture(scope="module")
+def truth() -> Inventory:
+    return true_inventory(Schedule(SEED, OPENING_S), FROM_S, TO_S, Sight(10, 1.0, STAMP_S))
+
+
+def readings() -> dict[str, list[Reading]]:
+    totals, late = Totals(Schedule(SEED, OPENING_S), FROM_S), np.random.default_rng(1)
+    found: dict[str, list[Reading]] = {name: [] for name in METERS}
+    for t_ms in range(FROM_S * 1000 + 317, (TO_S + 5) * 1000, 1000):
+        total = totals.at(t_ms)
+        for name, meter in METERS.items():
+            count = meter.count(SEED, total)
+            if name in {"incomer", "pv"}:  # these registers are float32
+                count = round(float(np.float32(count / 1000)) * 1000)
+            found[name].append(Reading(t_ms + int(late.uniform(0, STAMP_S * 1000)), count))
+    return found
+
+
+def arrivals(chance: random.Random) -> Iterator[dict[str, list[Reading]]]:
+    """Chunks as a bad network delivers them: some a quarter of an hour late, some twice."""
+    several: list[tuple[float, str, list[Reading]]] = []
+    for name, course in readings().items():
+        for start in range(0, len(course), CHUNK):
+            chunk = course[start : start + CHUNK]
+            for _ in range(chance.choice([1, 1, 1, 2])):
+                several.append((chunk[-1].t_ms + chance.choice([0, 0, 0, 900_000]), name, chunk))
+    several.sort(key=lambda item: item[:2])
+    for start in range(0, len(several), len(METERS)):
+        together: dict[str, list[Reading]] = {}
+        for _, name, chunk in several[start : start + len(METERS)]:
+            together.setdefault(name, []).extend(chunk)
+        yield together
+
+
+def ledger(database_url: str) -> Ledger:
+    """Everything through the accountant, pass by pass; net amounts by account and source, its own audit being clean."""
+    plant = yaml.safe_load(plant_file("dyehouse").read_text(encoding="utf-8"))
+    with Rig(database_url, site="dyehouse") as rig:
+        rig.apply(plant)
+        bound = {m["id"]: m["bindings"][0]["channel"].partition("/")[2] for m in plant["meters"]}
+        rig.declare(*(Channel("gw-1", bound[n], m.unit, m.decimals, "counter") for n, m in METERS.items()))
+        for event in Schedule(SEED, OPENING_S).events(FROM_S, TO_S + 60):
+            store.insert_event(rig.conn, rig.site, event)
+        for together in arrivals(random.Random(SEED)):
+            rig.store({bound[name]: several for name, several in together.items()})
+            rig.run()
+        rig.assert_clean()
+        assert rig.rows("select count(*) from accounted_hour") == [((TO_S - FROM_S) // HOUR_S + 1,)]
+        rows = rig.rows(
+            "select account_kind, case account_kind when 'idle' then work_unit else account_id end, source, "
+            "sum(amount)::bigint from posting group by 1, 2, 3 having sum(amount) <> 0"
+        )
+    return {(Account(kind, name), source): amount for kind, name, source, amount in rows}
+
+
+def beyond_bounds(found: Ledger, truth: Inventory) -> list[str]:
+    """Accounts whose amount is further from the truth than stated, or which the truth does not know."""
+    wrong = []
+    for account, by_source in truth.items():
+        for source, true in by_source.items():
+            off = abs(Fraction(found.get((account, source), 0), MICRO) - true.amount)
+            if off > true.bound + ROUNDING:
+                wrong.append(f"{account} {source}: off by {float(off):.6f}, stated {true.bound:.6f}")
+    known = {(account, source) for account, by_source in truth.items() for source in by_source}
+    return wrong + [f"{account} {source}: not there in truth" for account, source in found.keys() - known]
+
+
+def test_every_batch_and_source_is_within_its_bound(database_url: str, truth: Inventory) -> None:
+    found = ledger(database_url)
+    batches = {account for account, _ in found if account.kind == "batch"}
+    assert len(batches) > 30
+    assert beyond_bounds(found, truth) == []
+
+
+def _off_by_three_percent(pieces: list[Piece]) -> list[Piece]:
+    """Three hundredths of what the first of several accounts gets go to the second: conserved, and wrong."""
+    if len(pieces) < 2 or pieces[0].account == pieces[1].account:
+        return pieces
+    moved = pieces[0].amount * 3 // 100
+    first = replace(pieces[0], amount=pieces[0].amount - moved)
+    return [first, replace(pieces[1], amount=pieces[1].amount + moved), *pieces[2:]]
+
+
+def _swapped(pieces: list[Piece]) -> list[Piece]:
+    """Two accounts of a machine get each other's amounts."""
+    if len(pieces) < 2:
+        return pieces
+    return [replace(pieces[0], account=pieces[1].account), replace(pieces[1], account=pieces[0].account), *pieces[2:]]
+
+
+@pytest.mark.parametrize("mistake", [_off_by_three_percent, _swapped])
+def test_one_planted_error_in_allocation_turns_it_red(
+    database_url: str, truth: Inventory, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[list[Piece]], list[Piece]]
+) -> None:
+    """Nothing else would notice: it is conserved, and live and recompute agree on it."""
+    allocate = accounting.allocate
+
+    def wrong(*arguments: Any, **more: Any) -> list[Piece]:
+        return mistake(allocate(*arguments, **more))
+
+    monkeypatch.setattr(accounting, "allocate", wrong)
+    assert len(beyond_bounds(ledger(database_url), truth)) > 10
