@@ -25,6 +25,7 @@ _WRONG = Path(__file__).with_name("delivery_wrong.py")
 _REPEATED = "plantprint_intake_repeated_chunks_total "
 # A disk that takes 100 ms to write: what a gateway's card or a busy array does, and where a crash finds a commit half done.
 _SLOW_COMMIT = {"commit_delay": "100000", "commit_siblings": "0"}
+_COMMIT_S_MAX = 3.0
 
 Readings = dict[tuple[str, int], int]
 
@@ -126,9 +127,21 @@ class Rig:
         return status if status["pid"] == self.edge.pid else {}
 
     def flows_since(self, wall_s: float) -> bool:
+        """Whether the edge, as it runs now, has heard of something stored after this instant."""
         status = self.status()
         last_ack_at = status["uplink"]["last_ack_at"] if status else None
         return last_ack_at is not None and parse_instant(last_ack_at) > wall_s * 1000
+
+    def wait_for_commit(self) -> None:
+        """Returns while the collector's intake is in the middle of a commit, or after a while without one."""
+        committing = (
+            "select from pg_stat_activity where application_name = 'plantprint-intake' and state = 'active'"
+            " and query ilike 'commit%'"
+        )
+        with psycopg.connect(self.database.dsn, autocommit=True) as conn:
+            until_s = time.monotonic() + _COMMIT_S_MAX
+            while not conn.execute(committing).rowcount and time.monotonic() < until_s:
+                time.sleep(0.002)
 
     def drained(self) -> bool:
         """The edge has taken the last that the meters emitted, and holds nothing that is not acknowledged."""

@@ -5,14 +5,17 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+
+from delivery_rig import Rig
 
 from plantprint_cli.embedded import Child, EmbeddedPostgres
-from plantprint_cli.embedded.processes import find_processes_inside
 
 _PAUSE_S = (0.4, 1.6)
+_BETWEEN_S = (0.05, 0.15)
 _DOWN_S = (0.1, 0.6)
 _POLL_S = 0.005
 _WAIT_S_MAX = 30.0
@@ -20,10 +23,10 @@ _WAIT_S_MAX = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Processes to kill, each a moment after the one before; `in_flow`: first wait until readings get through."""
+    """Processes to kill, each a moment after the one before; `in_commit`: while the collector stores something."""
 
     victims: tuple[str, ...]
-    in_flow: bool = False
+    in_commit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,15 @@ class Kill:
 
 
 def make_plan(rng: random.Random) -> list[Step]:
-    """43 kills in seeded order: each process alone, the machine as a whole, and database and collector one after the other.
+    """35 kills in seeded order: each process alone, the machine as a whole, and database and collector one after the other.
 
     The last is what an acknowledgement before the commit cannot survive: the database forgets what it had not written,
     and the collector, before the database is back, what it held in memory.
     """
     alone = {"edge": 7, "broker": 7, "collector": 3, "database": 2}
     steps = [Step((name,)) for name, times in alone.items() for _ in range(times)]
-    steps += [Step(("database", "collector"), in_flow=True)] * 8
-    steps += [Step(("edge", "broker", "collector", "database"), in_flow=True)] * 2
+    steps += [Step(("database", "collector"), in_commit=True)] * 6
+    steps += [Step(("edge", "broker", "collector", "database"), in_commit=True)]
     rng.shuffle(steps)
     return steps
 
@@ -53,42 +56,35 @@ def make_plan(rng: random.Random) -> list[Step]:
 class Storm:
     """Kills and restarts `children` from the main thread, which is the one that children are started from."""
 
-    def __init__(
-        self,
-        children: Mapping[str, Child],
-        rng: random.Random,
-        flows_since: Callable[[float], bool],
-        flow_s_max: float,
-    ) -> None:
-        """`flows_since(s)`: whether readings were acknowledged after that instant of `time.time()`.
-
-        When none are within `flow_s_max` the storm goes on all the same; `standstills` counts that.
-        """
+    def __init__(self, rig: Rig, rng: random.Random, flow_s_max: float) -> None:
+        """When nothing gets through within `flow_s_max` the storm goes on all the same; `standstills` counts that."""
         self.kills: list[Kill] = []
         self.standstills = 0
         self.lasted_s = 0.0
-        self._children = children
+        self._rig = rig
+        self._children = rig.children
         self._rng = rng
-        self._flows_since = flows_since
         self._flow_s_max = flow_s_max
         self._began_s = time.time()
-        self._started_s = dict.fromkeys(children, self._began_s)
+        self._started_s = dict.fromkeys(self._children, self._began_s)
         self._restart_s: dict[str, float] = {}
 
-    def rage(self, plan: list[Step], before_kill: Callable[[str], None]) -> None:
-        """Carries the plan out, then starts what is down; `before_kill` hears the name of each victim."""
+    def rage(self, plan: list[Step]) -> None:
+        """Carries the plan out, then starts what is down."""
         for step in plan:
             self._sleep(self._rng.uniform(*_PAUSE_S))
-            if step.in_flow:
-                self.standstills += not self._until(self._flows, self._flow_s_max)
-                self._sleep(self._rng.uniform(0, 0.3))
+            if step.in_commit:
+                if self._until(self._flows, self._flow_s_max):
+                    self._rig.wait_for_commit()
+                else:
+                    self.standstills += 1
             for victim in step.victims:
                 assert self._until(self._children[victim].is_alive, _WAIT_S_MAX), f"{victim} is not started again"
-                before_kill(victim)
+                self._rig.before_kill(victim)
                 self._kill(victim)
                 if len(step.victims) > 1:
                     # Nothing comes back before the last of them is gone.
-                    self._sleep(self._rng.uniform(0, 0.1), restart=False)
+                    self._sleep(self._rng.uniform(*_BETWEEN_S), restart=False)
         assert self._until(lambda: not self._restart_s, _WAIT_S_MAX), "not all are started again"
         self.lasted_s = time.time() - self._began_s
 
@@ -96,7 +92,7 @@ class Storm:
         return dict(Counter(kill.process for kill in self.kills))
 
     def _flows(self) -> bool:
-        return not self._restart_s and self._flows_since(max(self._started_s.values()))
+        return not self._restart_s and self._rig.flows_since(max(self._started_s.values()))
 
     def _kill(self, name: str) -> None:
         child, now_s = self._children[name], time.time()
@@ -136,7 +132,8 @@ def sigkill(child: Child) -> None:
     assert child.pid is not None
     pids = [child.pid]
     if isinstance(child, EmbeddedPostgres):
-        pids += [process.pid for process in find_processes_inside(child.data_dir) if process.pid != child.pid]
+        # Looking for them in all of /proc would give them time to finish.
+        pids += map(int, Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text("ascii").split())
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

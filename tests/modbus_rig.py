@@ -119,7 +119,8 @@ async def rtu_on_pty(answer: Answer) -> AsyncIterator[RtuLine]:
             os.write(near, answer)
 
     def readable() -> None:
-        received.extend(os.read(near, 4096))
+        with suppress(OSError):
+            received.extend(os.read(near, 4096))
         while len(received) >= 8:
             tasks.add(loop.create_task(reply(bytes(received[:8]))))
             del received[:8]

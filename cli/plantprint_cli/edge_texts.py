@@ -32,9 +32,8 @@ def print_device(device: "Device") -> None:
     for name, point in device.points.items():
         facts = [point.kind, *(f"times {ratio}" for ratio in point.times)]
         if point.kind == "counter" and point.modulus is not None:
-            facts.append(
-                f"the register ends before {point.modulus} {'raw' if isinstance(point.scale, str) else point.unit}"
-            )
+            unit = "raw" if isinstance(point.scale, str) else point.unit
+            facts.append(f"the register ends before {point.modulus} {unit}{' before ratios' if point.times else ''}")
         where = f"{point.addr:6} {point.type:8} x {point.scale!s:6} {point.unit:6}"
         typer.echo(f"    {name:34} {where} {', '.join(facts)}")
     for note in device.notes:

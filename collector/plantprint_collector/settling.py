@@ -10,6 +10,7 @@ from plantprint.account import EMPTY_CARRY, Carry, HourAccount
 from plantprint.times import HOUR_MS, from_ms
 from plantprint_collector.books import SiteFacts, account_hours
 from plantprint_collector.ledger_store import known_now, load_hours, load_net, replace_issues, write_hours
+from plantprint_collector.statuses import record_closed
 
 Conn = Connection[tuple[Any, ...]]
 
@@ -98,6 +99,7 @@ def _write(conn: Conn, facts: SiteFacts, accounts: list[HourAccount], cause: str
     first, last = accounts[0].hour_ms, accounts[-1].hour_ms
     known = load_net(conn, facts.site, first, last)
     worked.postings += write_hours(conn, facts.site, accounts, known, cause, known_now(conn))
+    record_closed(conn, facts.site, accounts)
     worked.hours += len(accounts)
     worked.last = [*worked.last, *accounts][-2:]
     issues = [issue for account in accounts for issue in account.issues]

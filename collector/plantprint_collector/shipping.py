@@ -58,6 +58,7 @@ def issue_statement(
         + sum(h.missing_ms.get(batch.batch, 0) for h in open_accounts),
         plant_model_version=model.version,
         known_at_ms=to_ms(known_at),
+        exempted=(flow for flow in model.graph.plant.flows if flow.disposition == "outside"),
     )
     conn.execute(
         "insert into statement (site, shipment, batch, body, body_hash) values (%s, %s, %s, %s, %s)",

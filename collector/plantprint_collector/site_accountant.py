@@ -18,6 +18,7 @@ from plantprint_collector.ledger_store import replace_issues, settled_bounds
 from plantprint_collector.live_book import LiveBook
 from plantprint_collector.open_hours import OpenHours
 from plantprint_collector.settling import Pace, Worked, carry_before, rework, settle
+from plantprint_collector.statuses import StatusBook
 
 Conn = Connection[tuple[Any, ...]]
 log = structlog.get_logger("plantprint.accountant")
@@ -34,6 +35,7 @@ class SiteAccountant:
         self._publish = publish
         self._book = FactsBook(site)
         self._live = LiveBook(site, settings)
+        self._statuses = StatusBook(site)
         self._open: OpenHours | None = None
         self._alike_hour_ms = 0
         self._last: HourAccount | None = None
@@ -107,6 +109,7 @@ class SiteAccountant:
         put_back(conn, self.site, worked.waiting, cause[:_CAUSE_CHARACTERS_MAX])
         if worked.postings:
             log.info("late facts worked in", site=self.site, cause=cause, hours=worked.hours, postings=worked.postings)
+        self._statuses.write(conn, facts, last + HOUR_MS, corrected=bool(worked.postings))
         self._after_writing(worked)
         self._last = next((account for account in worked.last if account.hour_ms == last), self._last)
         if self._open is not None:
@@ -124,6 +127,7 @@ class SiteAccountant:
             return False
         worked = settle(conn, facts, first, count, now_ms, self._pace, self._settings.settle_slice_s)
         log.info("hours settled", site=self.site, hours=worked.hours, postings=worked.postings)
+        self._statuses.write(conn, facts, first + worked.hours * HOUR_MS, corrected=False)
         self._after_writing(worked)
         self._last = worked.last[-1]
         if self._open is not None:

@@ -158,8 +158,8 @@ def account_meters(  # noqa: PLR0917 - as above, with the meters' hours instead 
     traced = trace(graph, carried_by_consumers(graph, flows), carry.stock, hour_ms, carry.stores, levels)
     book = _Book(hour_ms, traced.rows)
     _post_residuals(graph, traced, book)
-    before_ms = _before_commissioning(graph, hour_ms, since_ms)
-    by_batch, by_work_unit = _post_work_units(graph, production, traced, book, before_ms, inferred)
+    begins_ms = _commissioning(graph, hour_ms, since_ms)
+    by_batch, by_work_unit = _post_work_units(graph, production, traced, book, begins_ms, inferred)
     stock = _end_of_window(graph, traced.stock, book, until_ms)
     uses = book.uses(graph)
     activities, late_arrivals, unplaced = enter_activities(graph, production, hour_ms)
@@ -219,13 +219,13 @@ def _commissioned(hour: MeterHour, hour_ms: int, since_ms: int | None) -> MeterH
     return MeterHour(hour.amount, hour.quality, np.maximum(hour.missing_ms - before_ms, 0).astype(np.int32))
 
 
-def _before_commissioning(graph: PlantGraph, hour_ms: int, since_ms: Mapping[str, int]) -> dict[str, Durations]:
-    """Per work unit and bucket the time before the last of the meters upstream of it was there; the others left out."""
+def _commissioning(graph: PlantGraph, hour_ms: int, since_ms: Mapping[str, int]) -> dict[str, int]:
+    """Per work unit the ms from the hour's start until the last of the meters upstream of it was there, where above 0."""
     late = {meter: since for meter, since in since_ms.items() if since > hour_ms}
     if not late:
         return {}
     begins = {unit: max((late.get(m, 0) for m in upstream_meters(graph, unit)), default=0) for unit in graph.work_units}
-    return {unit: _passed_ms(graph.buckets, hour_ms, begin) for unit, begin in begins.items() if begin}
+    return {unit: min(begin - hour_ms, HOUR_MS) for unit, begin in begins.items() if begin}
 
 
 @lru_cache(maxsize=1024)
@@ -355,7 +355,7 @@ def _post_work_units(
     production: Production,
     traced: Traced,
     book: _Book,
-    before_ms: Mapping[str, Durations],
+    begins_ms: Mapping[str, int],
     inferred: Inferred,
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Posts what ended at work units; returns the missing time by batch and by work unit.
@@ -369,9 +369,8 @@ def _post_work_units(
         edges = [edge.index for edge in graph.inflows[unit]]
         amount = parcels.amount[edges].sum(axis=0)
         missing_ms = parcels.missing_ms[edges].max(axis=0, initial=0)
-        if unit in before_ms:
-            missing_ms = np.maximum(missing_ms, before_ms[unit])
-        if not amount.any() and not missing_ms.any():
+        begin_ms = begins_ms.get(unit, 0)
+        if not amount.any() and not missing_ms.any() and not begin_ms:
             continue
         rule = graph.idle.get(unit)
         calendar = rule.calendar if rule else None
@@ -381,11 +380,12 @@ def _post_work_units(
                 book.post_waiting(piece)
             else:
                 book.post(piece)
-        if not missing_ms.any():
+        if not missing_ms.any() and not begin_ms:
             continue
-        by_work_unit[unit] = int(missing_ms.sum())
+        by_work_unit[unit] = int(missing_ms.sum()) + begin_ms
         for part in parts:
             touched_ms = int(cut(missing_ms[None], part.from_ms, part.to_ms).sum())
+            touched_ms += max(0, min(part.to_ms, begin_ms) - part.from_ms)
             for batch in {account.id for account, _ in part.shares if account.kind == "batch"}:
                 by_batch[batch] = by_batch.get(batch, 0) + touched_ms
             if rule and touched_ms and part.shares[0][0].kind == "idle":

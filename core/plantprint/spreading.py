@@ -118,7 +118,7 @@ class Spread:
 def window_end(graph: PlantGraph, place: str, hour_ms: int, until_ms: int) -> int | None:
     """The last instant of the hour, its end included, at which a window of a place ends, once the site's time is there."""
     rule = graph.idle.get(place)
-    parts = [] if rule is None else rule.calendar.parts(hour_ms, hour_ms + HOUR_MS)
+    parts = () if rule is None else rule.calendar.parts(hour_ms, hour_ms + HOUR_MS)
     ends = [window.end_ms for _, to_ms, window in parts if window.end_ms <= min(to_ms, until_ms)]
     return max(ends, default=None)
 

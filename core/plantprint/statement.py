@@ -1,7 +1,7 @@
 """The statement of a shipped batch: what was known at shipment, frozen as canonical bytes under their own hash."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +9,7 @@ import orjson
 
 from plantprint.footprint import BOUNDARY, METHOD, Footprint
 from plantprint.ledger import PostingKey
+from plantprint.plant.model import Flow
 from plantprint.production import Batch, Shipment
 from plantprint.quantities import EMISSION_SCALE, decimal_text, round_half_even
 from plantprint.times import format_instant
@@ -38,8 +39,12 @@ def build_statement(
     missing_ms: int,
     plant_model_version: int,
     known_at_ms: int,
+    exempted: Iterable[Flow] = (),
 ) -> Statement:
-    """Freezes the footprint of `net`, the batch's postings as known at `known_at_ms`; equal facts give equal bytes."""
+    """Freezes the footprint of `net`, the batch's postings as known at `known_at_ms`; equal facts give equal bytes.
+
+    `exempted` are the plant's flows of disposition `outside`: what nobody carries, each with its reason.
+    """
     result = footprint.to_json()
     body = {
         "format": FORMAT,
@@ -76,6 +81,7 @@ def build_statement(
         },
         "factors": result["factors"],
         "issues": result["issues"],
+        "exempted_emissions": [{"from": f.giver, "to": f.taker, "reason": f.reason} for f in exempted],
         "plant_model_version": plant_model_version,
         "known_at": format_instant(known_at_ms),
         "postings_sha256": postings_hash(net),

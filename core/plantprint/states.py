@@ -34,7 +34,8 @@ def unreported(
         for part in slices(production, unit, hour_ms, hour_ms + HOUR_MS):
             if part.state is not None or not (part.jobs or unit in inferred):
                 continue
-            for known in slices(production, unit, part.from_ms, part.to_ms, inferred.get(unit, ())):
+            spans = inferred.get(unit)
+            for known in slices(production, unit, part.from_ms, part.to_ms, spans) if spans else [part]:
                 state = known.state or ("processing" if known.jobs else None)
                 if state is not None:
                     _append(found, StateSpan(unit, state, known.from_ms, known.to_ms, inferred=True))

@@ -146,6 +146,8 @@ def _split(layer: StoreLayer, part: int) -> tuple[Sequence[StockLayer], StoreLay
     """The contents that go with `part` of a layer, and the layer that is left, None when it is empty."""
     if part == layer.level:
         return layer.content, None
+    if not part:
+        return (), layer
     gone: list[StockLayer] = []
     rest: list[StockLayer] = []
     for source, entered_ms, quality, amount in layer.content:

@@ -49,25 +49,27 @@ def jobs_of(production: Production, work_unit: str) -> Spans[Job]:
 
 
 def slices(
-    production: Production,
-    work_unit: str,
-    from_ms: int,
-    to_ms: int,
-    inferred: Sequence[StateSpan] = (),
-    edges: Iterable[int] = (),
-) -> list[Slice]:
-    """A span of time of a work unit cut where its jobs or its state change, and at `edges`.
+    production: Production, work_unit: str, from_ms: int, to_ms: int, inferred: Sequence[StateSpan] = ()
+) -> tuple[Slice, ...]:
+    """A span of time of a work unit cut where its jobs or its state change.
 
     A reported state counts before an inferred one.
     """
-    all_jobs, all_states = _timelines(_Same(production)).get(work_unit, _NOTHING)
+    same = _Same(production)
+    return _slices(same, work_unit, from_ms, to_ms) if not inferred else _cut(same, work_unit, from_ms, to_ms, inferred)
+
+
+def _cut(same: "_Same", work_unit: str, from_ms: int, to_ms: int, inferred: Sequence[StateSpan]) -> tuple[Slice, ...]:
+    all_jobs, all_states = _timelines(same).get(work_unit, _NOTHING)
     jobs, states = all_jobs.within(from_ms, to_ms), [*reversed(all_states.within(from_ms, to_ms)), *inferred]
-    cuts = {from_ms, to_ms, *(edge for edge in edges if from_ms < edge < to_ms)}
+    if not jobs and not states:
+        return (Slice(from_ms, to_ms, None, ()),)
+    cuts = {from_ms, to_ms}
     spans: list[Job | StateSpan] = [*jobs, *states]
     for span in spans:
         cuts.add(min(max(span.start_ms, from_ms), to_ms))
         cuts.add(min(max(end_of(span), from_ms), to_ms))
-    return [
+    return tuple(
         Slice(
             start,
             end,
@@ -75,7 +77,7 @@ def slices(
             tuple(job for job in jobs if job.start_ms <= start < end_of(job)),
         )
         for start, end in pairwise(sorted(cuts))
-    ]
+    )
 
 
 _NOTHING: tuple[Spans[Job], Spans[StateSpan]] = (Spans([]), Spans([]))
@@ -104,3 +106,9 @@ def _timelines(same: _Same) -> dict[str, tuple[Spans[Job], Spans[StateSpan]]]:
     for state in same.production.states:
         states.setdefault(state.work_unit, []).append(state)
     return {unit: (Spans(jobs.get(unit, [])), Spans(states.get(unit, []))) for unit in jobs.keys() | states.keys()}
+
+
+@lru_cache(maxsize=1024)
+def _slices(same: _Same, work_unit: str, from_ms: int, to_ms: int) -> tuple[Slice, ...]:
+    """An hour is asked for several times: who pays, how long it processed, what nobody reported."""
+    return _cut(same, work_unit, from_ms, to_ms, ())

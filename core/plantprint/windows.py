@@ -1,7 +1,6 @@
 """Idle windows as instants: shifts, days and weeks written in a site's local time, cut at the end of its months."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import lru_cache
@@ -52,14 +51,9 @@ class Calendar:
         end_ms = min(edge for edge, _ in edges[after:] if edge > start_ms)
         return Window(start_ms, end_ms, (end_ms, True) in edges)
 
-    def parts(self, from_ms_: int, to_ms_: int) -> Iterator[tuple[int, int, Window]]:
+    def parts(self, from_ms_: int, to_ms_: int) -> tuple[tuple[int, int, Window], ...]:
         """Consecutive (from, to, window) that cover a span of time."""
-        at_ms = from_ms_
-        while at_ms < to_ms_:
-            window = self.window_at(at_ms)
-            end_ms = min(window.end_ms, to_ms_)
-            yield at_ms, end_ms, window
-            at_ms = end_ms
+        return _parts(self, from_ms_, to_ms_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +62,16 @@ class IdleRule:
 
     calendar: Calendar
     driver: Driver
+
+
+@lru_cache(maxsize=256)
+def _parts(calendar: Calendar, from_ms_: int, to_ms_: int) -> tuple[tuple[int, int, Window], ...]:
+    found: list[tuple[int, int, Window]] = []
+    while from_ms_ < to_ms_:
+        window = calendar.window_at(from_ms_)
+        found.append((from_ms_, min(window.end_ms, to_ms_), window))
+        from_ms_ = window.end_ms
+    return tuple(found)
 
 
 @lru_cache(maxsize=1024)

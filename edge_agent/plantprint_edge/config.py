@@ -164,10 +164,17 @@ class ModbusTcpSource(ModbusSource):
     """
 
     source: Literal["modbus"]
+    unit_id: int = Field(default=1, ge=0, le=255)
     host: str
     port: int = Field(default=502, ge=1, le=65_535)
     framing: Literal["tcp", "rtu"] = "tcp"
     share_connection: bool = False
+
+    @model_validator(mode="after")
+    def _unit_of_the_line(self) -> Self:
+        if self.framing == "rtu" and not 1 <= self.unit_id <= 247:
+            raise ValueError("unit_id is 1 to 247 on a serial line; 0 and 255 are for devices that speak Modbus TCP")
+        return self
 
 
 class ModbusSerialSource(ModbusSource):

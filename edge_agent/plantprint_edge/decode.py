@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 from typing import Literal
 
@@ -67,6 +68,7 @@ class Block:
     points: tuple[Point, ...]
 
 
+@cache
 def register_count(register_type: str) -> int:
     """How many 16-bit registers a value of this type takes."""
     if match := _BCD.match(register_type):

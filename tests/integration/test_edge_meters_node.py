@@ -20,6 +20,7 @@ from plantprint_edge.channels import modbus_reads, ratio_reads
 from plantprint_edge.config import ModbusSource
 from plantprint_edge.decode import decode
 from plantprint_edge.meters import device_ids, find_device
+from plantprint_edge.sources.modbus_line import DeviceError
 
 REFERENCE = yaml.safe_load((Path(__file__).parents[1] / "data" / "meters_reference.yaml").read_text("utf-8"))
 DEVICES: dict[str, dict[str, Any]] = {device["id"]: device for device in REFERENCE["devices"]}
@@ -213,6 +214,13 @@ async def test_what_a_device_marks_as_missing_is_no_reading(tmp_path: Path, port
     counts = await reading_once(source(tmp_path, port, device_id, UNITS[device_id] + SENTINELS, names), rows)
     assert not rows
     assert counts.missing == len(names)
+
+
+async def test_a_device_without_the_model_says_which_it_has(tmp_path: Path, port: int) -> None:
+    for unit, found in [(UNITS["sunspec_103"], "found 1, 103"), (UNITS["eastron_sdm630"], "found no SunSpec marker")]:
+        of = source(tmp_path, port, "sunspec_701", unit, ["power_active"])
+        with pytest.raises(DeviceError, match=f"wanted 701, {found}"):
+            await reading_once(of, Rows())
 
 
 def test_an_accumulator_of_zero_is_not_supported_in_sunspec(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import random
 import struct
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +16,7 @@ from modbus_rig import Answer, RtuLine, frame, polling_all, refusal, rtu_on_pty,
 from structlog.testing import capture_logs
 
 from plantprint_edge.config import ModbusSource
+from plantprint_edge.sources.modbus_line import Line, Lines
 from plantprint_edge.yamlfile import ConfigError
 
 Place = Callable[[Answer], AbstractAsyncContextManager[RtuLine]]
@@ -65,7 +66,7 @@ async def test_devices_on_one_line_take_turns_on_one_connection(tmp_path: Path, 
 
 @PLACES
 async def test_dead_units_take_a_bounded_share_of_the_line(tmp_path: Path, place: Place) -> None:
-    """Five of seven are dead. Each is tried once at first; after that all of them together have a fifth of the time."""
+    """Five of seven are dead. Each is tried twice at first; after that all of them together have a fifth of the time."""
 
     async def answer(unit: int, fc: int, addr: int, count: int) -> list[bytes]:
         return await by_unit(unit, fc, addr, count) if unit <= 2 else []
@@ -77,7 +78,7 @@ async def test_dead_units_take_a_bounded_share_of_the_line(tmp_path: Path, place
         await asyncio.sleep(4)
     dead = [at for at, unit, *_ in line.requests if unit > 2]
     elapsed_s = line.requests[-1][0] - line.requests[0][0]
-    assert 5 + 2 <= len(dead) <= 5 + 0.2 * elapsed_s / 0.1 + 2
+    assert 10 < len(dead) <= 10 + 0.2 * elapsed_s / 0.1 + 2
     for reader, rows in polled[:2]:
         # Ten polls a second, less those that fell into the first round of silences and the retries.
         assert len(rows) >= 20
@@ -147,6 +148,22 @@ async def test_a_serial_port_that_is_not_there_is_asked_for_again(tmp_path: Path
         await until(lambda: all(reader.counts.errors["connect"] >= 2 for reader, _ in polled), 10)
 
 
+async def test_an_adapter_that_is_pulled_out_and_put_back_is_read_again(tmp_path: Path) -> None:
+    port = tmp_path / "ttyUSB0"
+    of = sources(tmp_path, RtuLine(by_unit, path=str(port)), range(1, 3), backoff_s_max=0.3)
+    async with AsyncExitStack() as stack:
+        async with rtu_on_pty(by_unit) as first:
+            port.symlink_to(first.path)
+            polled = await stack.enter_async_context(polling_all(of))
+            await until(lambda: all(len(rows) >= 2 for _, rows in polled))
+        await until(lambda: all(reader.counts.errors.total() >= 2 for reader, _ in polled))
+        before = [len(rows) for _, rows in polled]
+        async with rtu_on_pty(by_unit) as second:
+            port.unlink()
+            port.symlink_to(second.path)
+            await until(lambda: all(len(rows) > n for (_, rows), n in zip(polled, before, strict=True)), 20)
+
+
 def test_one_port_is_spoken_to_in_one_way(tmp_path: Path) -> None:
     """The usual settings of the two types differ; what agent.yaml says wins."""
     one = (
@@ -159,6 +176,35 @@ def test_one_port_is_spoken_to_in_one_way(tmp_path: Path) -> None:
     ):
         config(tmp_path, one % ("u1", 1, "eastron_sdm630", "a", "") + other)
     config(tmp_path, one % ("u1", 1, "eastron_sdm630", "a", ", parity: E") + other)
+
+
+async def test_who_shares_a_line(tmp_path: Path) -> None:
+    def line(keys: str) -> Line:
+        text = "\n  - {source: modbus, name: a, host: h, device: eastron_sdm630, points: [{name: a, point: frequency}], %s}\n"
+        return lines.of(cast("ModbusSource", config(tmp_path, text % keys).sources[0]))
+
+    lines = Lines()
+    assert line("unit_id: 1") is not line("unit_id: 2")
+    gateway = line("unit_id: 1, share_connection: true, timeout_s: 0.5")
+    assert line("unit_id: 2, share_connection: true, timeout_s: 2") is gateway
+    assert gateway.timeout_s == 2
+    converter = line("unit_id: 1, framing: rtu")
+    assert line("unit_id: 2, framing: rtu") is converter
+    assert converter is not gateway
+    assert line("unit_id: 3, framing: rtu, port: 503") is not converter
+    assert (gateway.is_rtu, converter.is_rtu) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "fits"), [("unit_id: 255", True), ("unit_id: 0", True), ("unit_id: 255, framing: rtu", False)]
+)
+def test_units_that_only_modbus_tcp_has(tmp_path: Path, keys: str, fits: bool) -> None:
+    text = f"\n  - {{source: modbus, name: a, host: h, device: eastron_sdm630, points: [{{name: a, point: frequency}}], {keys}}}\n"
+    if fits:
+        config(tmp_path, text)
+    else:
+        with pytest.raises(ConfigError, match="unit_id is 1 to 247 on a serial line"):
+            config(tmp_path, text)
 
 
 RATIO_POINTS = """

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 import typer
-from click.testing import Result
 from modbus_rig import frame, refusal, rtu_over_tcp
 from node_modbus_rig import node_modbus
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from plantprint_cli.edge_commands import register
 from plantprint_cli.errors import CommandError

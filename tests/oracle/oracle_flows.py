@@ -2,83 +2,74 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from oracle.oracle_meters import Bucket
-from oracle.oracle_numbers import MEASURED, MISSING, r1
+from oracle.oracle_numbers import ESTIMATED, MEASURED, MISSING, r1
 from plantprint.plant.graph import Edge, PlantGraph
 
 
 @dataclass
 class EdgeHour:
-    """One edge's hour: amount and worst quality per bucket."""
+    """One edge's hour by bucket: amount, worst quality of what is known, milliseconds in which a meter is unknown."""
 
     amount: list[int]
     quality: list[int]
+    missing_ms: list[int]
 
 
-def taker_order(edge: Edge) -> tuple[str, str]:
+def taker_order(edge: Edge) -> tuple[str, str, int]:
     """Canonical account order: kind, then id."""
-    return (edge.taker_kind, edge.taker)
+    return (edge.taker_kind, edge.taker, edge.index)
 
 
 def edge_hours(graph: PlantGraph, meters: Mapping[str, Sequence[Bucket]]) -> dict[int, EdgeHour]:
-    """By edge index. Rests come after what feeds their pool, so pools are worked upstream first."""
+    """By edge index. A rest comes after everything that feeds its pool."""
     hours: dict[int, EdgeHour] = {}
     for edge in graph.edges:
         if not edge.is_rest:
             hours[edge.index] = _metered(edge, meters, graph.buckets)
     waiting = {edge.giver for edge in graph.edges if edge.is_rest}
     while waiting:
-        for pool in sorted(waiting):
-            feeding = [edge for edge in graph.edges if edge.taker == pool]
-            if all(edge.index in hours for edge in feeding):
-                _rests(graph, pool, feeding, hours)
-                waiting.remove(pool)
-                break
-        else:
-            raise AssertionError("rests in a circle")
+        pool = next(p for p in sorted(waiting) if all(e.index in hours for e in graph.edges if e.taker == p))
+        _rests(graph, pool, hours)
+        waiting.remove(pool)
     return hours
 
 
 def _metered(edge: Edge, meters: Mapping[str, Sequence[Bucket]], buckets: int) -> EdgeHour:
-    sums, qualities = [0] * buckets, [MEASURED] * buckets
-    for sign, meter in edge.terms:
-        for k, bucket in enumerate(meters[meter]):
-            sums[k] += sign * bucket.amount
-            qualities[k] = min(qualities[k], bucket.quality)
-    return EdgeHour(balanced(sums), qualities)
+    hour = EdgeHour([0] * buckets, [MEASURED] * buckets, [0] * buckets)
+    for k in range(buckets):
+        for sign, meter in edge.terms:
+            bucket = meters[meter][k]
+            hour.amount[k] += sign * bucket.amount
+            hour.missing_ms[k] = max(hour.missing_ms[k], bucket.missing_ms)
+            if bucket.quality != MISSING:
+                hour.quality[k] = min(hour.quality[k], bucket.quality)
+        is_difference = any(sign < 0 for sign, _ in edge.terms)
+        if is_difference and hour.missing_ms[k] and hour.amount[k]:
+            hour.quality[k] = min(hour.quality[k], ESTIMATED)
+    if any(amount < 0 for amount in hour.amount):
+        hour.amount = spread_like(sum(hour.amount), hour.amount)
+    return hour
 
 
-def balanced(sums: Sequence[int]) -> list[int]:
-    """A difference balanced over the hour: its sum is that of the hour (none if short), no bucket is below zero."""
-    if all(amount >= 0 for amount in sums):
-        return list(sums)
-    whole = sum(sums)
+def spread_like(whole: int, course: Sequence[int]) -> list[int]:
+    """A balance of the hour: over its buckets like what is above zero in them; nothing if the hour is short."""
     if whole <= 0:
-        return [0] * len(sums)
-    return r1(whole, [max(0, amount) for amount in sums])
+        return [0 for _ in course]
+    return r1(whole, [max(0, amount) for amount in course])
 
 
-def _rests(graph: PlantGraph, pool: str, feeding: Sequence[Edge], hours: dict[int, EdgeHour]) -> None:
-    leaving = [edge for edge in graph.edges if edge.giver == pool]
-    takers = sorted((edge for edge in leaving if edge.is_rest), key=taker_order)
-    if graph.pools[pool].converts:  # nothing is metered here: every taker takes by weight of what comes in
-        left, qualities = _sum(feeding, hours, graph.buckets)
-    else:
-        came, came_quality = _sum(feeding, hours, graph.buckets)
-        went, went_quality = _sum([edge for edge in leaving if not edge.is_rest], hours, graph.buckets)
-        left = balanced([a - b for a, b in zip(came, went, strict=True)])
-        qualities = [min(a, b) for a, b in zip(came_quality, went_quality, strict=True)]
-    shares = [r1(amount, [Fraction(edge.weight) for edge in takers]) for amount in left]
-    for n, edge in enumerate(takers):
-        hours[edge.index] = EdgeHour([shares[k][n] for k in range(graph.buckets)], list(qualities))
-
-
-def _sum(some: Sequence[Edge], hours: Mapping[int, EdgeHour], buckets: int) -> tuple[list[int], list[int]]:
-    sums, qualities = [0] * buckets, [MEASURED] * buckets
-    for edge in some:
-        for k in range(buckets):
-            sums[k] += hours[edge.index].amount[k]
-            qualities[k] = min(qualities[k], hours[edge.index].quality[k])
-    return sums, [quality if quality != MISSING else quality for quality in qualities]
+def _rests(graph: PlantGraph, pool: str, hours: dict[int, EdgeHour]) -> None:
+    feeding = [hours[edge.index] for edge in graph.edges if edge.taker == pool]
+    metered = [hours[edge.index] for edge in graph.edges if edge.giver == pool and not edge.is_rest]
+    rests = sorted((edge for edge in graph.edges if edge.giver == pool and edge.is_rest), key=taker_order)
+    left, quality, missing = [], [], []
+    for k in range(graph.buckets):
+        left.append(sum(hour.amount[k] for hour in feeding) - sum(hour.amount[k] for hour in metered))
+        missing.append(max(hour.missing_ms[k] for hour in (*feeding, *metered)))
+        worst = min(hour.quality[k] for hour in (*feeding, *metered))
+        quality.append(min(worst, ESTIMATED) if missing[k] else worst)
+    shares = r1(max(0, sum(left)), [edge.weight for edge in rests])
+    for edge, share in zip(rests, shares, strict=True):
+        hours[edge.index] = EdgeHour(spread_like(share, left), list(quality), list(missing))

@@ -1,12 +1,13 @@
-"""Oracle: whole hours of a plant, from all its facts to postings; a second opinion on `plantprint.account`."""
+"""Oracle: whole hours of a plant, from the amounts of its meters to postings; a second opinion on `plantprint.account`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oracle.oracle_flows import edge_hours
-from oracle.oracle_jobs import Account, give
+from oracle.oracle_jobs import Account, UnitFacts, give
 from oracle.oracle_meters import Bucket
-from oracle.oracle_trace import Content, Row, Stock, add, trace_hour
+from oracle.oracle_numbers import MEASURED
+from oracle.oracle_trace import Content, Held, Row, add, trace_hour
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Production
 
@@ -19,10 +20,10 @@ class OracleHour:
     """The net postings of an hour, and what pools kept."""
 
     net: dict[Key, int] = field(default_factory=dict)
-    stock: Stock = field(default_factory=dict)
+    stock: Held = field(default_factory=dict)
 
-    def post(self, account: Account, row: Row, amount: int) -> None:
-        key = (account.kind, account.id, account.work_unit, account.step, *row)
+    def post(self, account: Account, row: Row, amount: int, quality: int) -> None:
+        key = (account.kind, account.id, account.work_unit, account.step, *row, quality)
         self.net[key] = self.net.get(key, 0) + amount
 
 
@@ -36,21 +37,38 @@ def oracle_hour(
     flows = edge_hours(graph, meters)
     traced = trace_hour(graph, flows, stock, hour_ms)
     hour = OracleHour(stock=traced.stock)
-    came: dict[str, list[Content]] = {unit: [{} for _ in range(graph.buckets)] for unit in graph.work_units}
-    for edge in graph.edges:
-        for k, content in enumerate(traced.along[edge.index]):
-            for row, amount in content.items():
-                if edge.taker_kind == "work_unit":
-                    add(came[edge.taker][k], row, amount)
-                elif edge.taker_kind in ("export", "losses", "unmetered"):
-                    hour.post(Account(edge.taker_kind, edge.giver), row, amount)
     rules = {step: node.rule for step, node in graph.steps.items()}
-    for unit in sorted(came):
-        for (account, row), amount in give(unit, came[unit], production.jobs, production.states, rules, hour_ms).items():
-            hour.post(account, row, amount)
+    for edge in graph.edges:
+        if edge.taker_kind in ("export", "losses", "unmetered"):
+            for row, (amount, quality) in _summed(traced.along[edge.index]).items():
+                hour.post(Account(edge.taker_kind, edge.giver), row, amount, quality)
+    for unit, place in graph.work_units.items():
+        came: list[Content] = [{} for _ in range(graph.buckets)]
+        for edge in graph.edges:
+            if edge.taker == unit:
+                for k, content in enumerate(traced.along[edge.index]):
+                    for row, (amount, quality) in content.items():
+                        add(came[k], row, amount, quality)
+        facts = UnitFacts(
+            place,
+            [job for job in production.jobs if job.work_unit == unit],
+            [span for span in production.states if span.work_unit == unit],
+            rules,
+        )
+        for posted in give(facts, came, hour_ms):
+            hour.post(posted.account, posted.row, posted.amount, posted.quality)
     for held, sign in ((stock, -1), (traced.stock, 1)):
         for pool, content in held.items():
-            for row, amount in content.items():
-                hour.post(Account("stock", pool), row, sign * amount)
+            for row, (amount, quality) in content.items():
+                hour.post(Account("stock", pool), row, sign * amount, quality)
     hour.net = {key: amount for key, amount in hour.net.items() if amount}
     return hour
+
+
+def _summed(buckets: Sequence[Content]) -> Content:
+    whole: Content = {}
+    for content in buckets:
+        for row, (amount, quality) in content.items():
+            known, worst = whole.get(row, (0, MEASURED))
+            whole[row] = (known + amount, min(worst, quality))
+    return whole

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from oracle.oracle_flows import EdgeHour, taker_order
-from oracle.oracle_numbers import r1
+from oracle.oracle_numbers import MEASURED, r1
+from oracle.oracle_solve import solve
 from plantprint.plant.graph import Edge, Group, PlantGraph
 
-Row = tuple[str, int, int]
-"""Source, hour of entry, quality."""
-Content = dict[Row, int]
-Stock = dict[str, Content]
+Row = tuple[str, int]
+"""Source, hour of entry."""
+Content = dict[Row, tuple[int, int]]
+"""Amount and the worst quality behind it."""
+Held = dict[str, Content]
 
 
 @dataclass
@@ -19,155 +21,151 @@ class Traced:
     """By edge index and bucket what goes along; by pool what stays at the end of the hour."""
 
     along: dict[int, list[Content]]
-    stock: Stock = field(default_factory=dict)
+    stock: Held = field(default_factory=dict)
 
 
-def add(content: Content, row: Row, amount: int) -> None:
-    content[row] = content.get(row, 0) + amount
+def add(content: Content, row: Row, amount: int, quality: int) -> None:
+    if amount:
+        known, worst = content.get(row, (0, MEASURED))
+        content[row] = (known + amount, min(worst, quality))
 
 
 def trace_hour(graph: PlantGraph, flows: Mapping[int, EdgeHour], stock: Mapping[str, Content], hour_ms: int) -> Traced:
     traced = Traced({edge.index: [{} for _ in range(graph.buckets)] for edge in graph.edges})
     for edge in graph.edges:
         if edge.giver_kind == "source":
+            hour = flows[edge.index]
             for k in range(graph.buckets):
-                amount = flows[edge.index].amount[k]
-                add(traced.along[edge.index][k], (edge.giver, hour_ms, flows[edge.index].quality[k]), amount)
+                add(traced.along[edge.index][k], (edge.giver, hour_ms), hour.amount[k], hour.quality[k])
     for group in graph.groups:
-        _group_hour(graph, group, flows, stock, traced)
+        _Sharing(graph, group, flows, traced, hour_ms).work({pool: stock.get(pool, {}) for pool in group.pools})
     return traced
 
 
-def _group_hour(
-    graph: PlantGraph, group: Group, flows: Mapping[int, EdgeHour], stock: Mapping[str, Content], traced: Traced
-) -> None:
-    every = list(range(graph.buckets))
-    windows = [every] if group.window == "hour" else [[k] for k in every]
-    held: Stock = {pool: dict(stock.get(pool, {})) for pool in group.pools}
-    for window in windows:
-        for edge in graph.edges:
-            if edge.taker in group.pools and edge.giver not in group.pools:
-                for k in window:
-                    for row, amount in traced.along[edge.index][k].items():
-                        add(held[edge.taker], row, amount)
-        held = _window(graph, group, flows, held, window, traced)
-    for pool in group.pools:
-        left = {row: amount for row, amount in held[pool].items() if amount}
-        if left:
-            traced.stock[pool] = left
+@dataclass
+class _Sharing:
+    """One group (a pool alone is a group too) in one hour."""
 
+    graph: PlantGraph
+    group: Group
+    flows: Mapping[int, EdgeHour]
+    traced: Traced
+    hour_ms: int
 
-def _window(
-    graph: PlantGraph,
-    group: Group,
-    flows: Mapping[int, EdgeHour],
-    held: Stock,
-    window: Sequence[int],
-    traced: Traced,
-) -> Stock:
-    """Divides what the group's pools hold over the edges that leave it; returns what stays."""
-    size = {
-        edge.index: sum(flows[edge.index].amount[k] for k in window) * edge.share
-        for edge in graph.edges
-        if edge.giver in group.pools
-    }
-    leaving = sorted(
-        (edge for edge in graph.edges if edge.giver in group.pools and edge.taker not in group.pools),
-        key=lambda edge: (*taker_order(edge), edge.giver),
-    )
-    for edge in leaving:
-        if edge.taker_kind == "export" and len(group.pools) == 1:
-            size[edge.index] -= _export_first(graph, edge, flows, held, window, traced)
-    reach = {pool: _reach(graph, group, pool, leaving, size) for pool in group.pools}
-    stays: Stock = {pool: {} for pool in group.pools}
-    for row in sorted({row for pool in group.pools for row in held[pool]}):
-        out = [Fraction(0) for _ in leaving]
-        whole = 0
-        for pool in group.pools:
-            amount = held[pool].get(row, 0)
-            if sum(reach[pool]) == 0:
-                add(stays[pool], row, amount)
-                continue
-            whole += amount
-            out = [so_far + amount * part for so_far, part in zip(out, reach[pool], strict=True)]
-        if whole:
-            for edge, share in zip(leaving, r1(whole, out), strict=True):
-                _over_time(edge, row, share, flows, window, traced)
-    return stays
+    @property
+    def given(self) -> list[Edge]:
+        return [edge for edge in self.graph.edges if edge.giver in self.group.pools]
 
+    @property
+    def leaving(self) -> list[Edge]:
+        return sorted((edge for edge in self.given if edge.taker not in self.group.pools), key=taker_order)
 
-def _over_time(
-    edge: Edge, row: Row, share: int, flows: Mapping[int, EdgeHour], window: Sequence[int], traced: Traced
-) -> None:
-    for k, part in zip(window, r1(share, [flows[edge.index].amount[k] for k in window]), strict=True):
-        source, entered, quality = row
-        worst = min(quality, *(flows[edge.index].quality[j] for j in window))
-        add(traced.along[edge.index][k], (source, entered, worst), part)
+    def work(self, held: Held) -> None:
+        every = list(range(self.graph.buckets))
+        for window in [every] if self.group.window == "hour" else [[k] for k in every]:
+            content: Held = {pool: dict(held[pool]) for pool in self.group.pools}
+            for edge in self.graph.edges:
+                if edge.taker in self.group.pools and edge.giver not in self.group.pools:
+                    for k in window:
+                        for row, (amount, quality) in self.traced.along[edge.index][k].items():
+                            add(content[edge.taker], row, amount, quality)
+            held = self._window(content, window)
+        self.traced.stock |= {pool: content for pool, content in held.items() if content}
 
+    def _window(self, content: Held, window: Sequence[int]) -> Held:
+        """Divides what the pools hold over the edges that leave the group; returns what finds no way out."""
+        size = {edge.index: edge.share * sum(self._amounts(edge, window)) for edge in self.given}
+        rows = sorted({row for pool in content for row in content[pool]}, key=self._row_order)
+        before = {row: sum(content[pool].get(row, (0, 0))[0] for pool in content) for row in rows}
+        taken, amounts, size = self._export_first(content, rows, size)
+        open_pools = self._with_a_way_out(size)
+        stays: Held = {pool: {} for pool in content}
+        for row in rows:
+            # What reaches each pool in the end, then where it ends: a leaving edge, or a pool without a way out.
+            visits = self._visits({pool: amounts[pool][row] for pool in amounts}, size, open_pools)
+            ends: list[tuple[tuple[str, str, int], Edge | str, Fraction]] = [
+                (taker_order(edge), edge, self._part(edge, size) * visits.get(edge.giver, 0)) for edge in self.leaving
+            ]
+            for pool in content:
+                if pool not in open_pools:
+                    into = [edge for edge in self.given if edge.taker == pool and edge.giver in open_pools]
+                    came = sum((self._part(edge, size) * visits[edge.giver] for edge in into), Fraction(0))
+                    ends.append((("stock", pool, 0), pool, came + amounts[pool][row]))
+            ends.sort(key=lambda end: end[0])
+            whole = sum(amounts[pool][row] for pool in amounts)
+            shares = r1(whole, [part for _, _, part in ends]) if whole else [0] * len(ends)
+            worst = min(content[pool].get(row, (0, MEASURED))[1] for pool in content)
+            handed = 0
+            for (_, end, _), share in zip(ends, shares, strict=True):
+                if isinstance(end, str):
+                    add(stays[end], row, share, worst)
+                    handed += share
+                else:
+                    along = share + taken.get((end.index, row), 0)
+                    self._over_time(end, row, along, worst, window)
+                    handed += along
+            assert handed == before[row]
+        return stays
 
-def _export_first(
-    graph: PlantGraph,
-    edge: Edge,
-    flows: Mapping[int, EdgeHour],
-    held: Stock,
-    window: Sequence[int],
-    traced: Traced,
-) -> int:
-    """Takes the export from on-site generation; returns how much of it that covered."""
-    exported = sum(flows[edge.index].amount[k] for k in window)
-    here = held[edge.giver]
-    own = sorted(row for row in here if graph.sources[row[0]].kind == "on_site")
-    taken = min(exported, sum(here[row] for row in own))
-    if taken == 0:
-        return 0
-    for row, share in zip(own, r1(taken, [here[row] for row in own]), strict=True):
-        here[row] -= share
-        _over_time(edge, row, share, flows, window, traced)
-    return taken
+    def _amounts(self, edge: Edge, window: Sequence[int]) -> list[int]:
+        """An edge's flow as it shares; what consumers carry for a loss flows along with theirs."""
+        if edge.disposition == "consumers":
+            return [0 for _ in window]
+        return [self.flows[edge.index].amount[k] for k in window]
 
+    def _row_order(self, row: Row) -> tuple[bool, str, int]:
+        """Of this hour first, then what is older."""
+        return (row[1] != self.hour_ms, *row)
 
-def _reach(
-    graph: PlantGraph, group: Group, start: str, leaving: Sequence[Edge], size: Mapping[int, int]
-) -> list[Fraction]:
-    """Which part of a unit that comes into `start` leaves over each edge, in the end: (1 − P)⁻¹ solved by elimination."""
-    pools = list(group.pools)
-    out = {pool: sum(size[e.index] for e in graph.edges if e.giver == pool) for pool in pools}
-    can = _with_a_way_out(graph, group, leaving, size)
-    if start not in can:
-        return [Fraction(0) for _ in leaving]
-    inner = [e for e in graph.edges if e.giver in can and e.taker in group.pools and size[e.index]]
-    unknown = [pool for pool in pools if pool in can]
-    # visits[j] = [j is start] + Σ_i visits[i]·P[i, j]
-    matrix = [
-        [
-            Fraction(int(i == j)) - sum((Fraction(size[e.index], out[i]) for e in inner if (e.giver, e.taker) == (i, j)), Fraction(0))
-            for i in unknown
-        ]
-        for j in unknown
-    ]
-    visits = solve(matrix, [Fraction(int(pool == start)) for pool in unknown])
-    at = dict(zip(unknown, visits, strict=True))
-    return [at[e.giver] * Fraction(size[e.index], out[e.giver]) if e.giver in at and size[e.index] else Fraction(0) for e in leaving]
+    def _over_time(self, edge: Edge, row: Row, share: int, worst: int, window: Sequence[int]) -> None:
+        has_rest = any(other.is_rest for other in self.given)
+        behind = [edge] if has_rest and not self.group.is_cyclic else self.given
+        quality = min(worst, *(self.flows[other.index].quality[k] for other in behind for k in window))
+        for k, part in zip(window, r1(share, self._amounts(edge, window)), strict=True):
+            add(self.traced.along[edge.index][k], row, part, quality)
 
+    def _export_first(
+        self, content: Held, rows: Sequence[Row], size: Mapping[int, int]
+    ) -> tuple[dict[tuple[int, Row], int], dict[str, dict[Row, int]], dict[int, int]]:
+        """What exports take from on-site generation; the content and the flows that are left to be shared."""
+        amounts = {pool: {row: content[pool].get(row, (0, 0))[0] for row in rows} for pool in content}
+        taken: dict[tuple[int, Row], int] = {}
+        left = dict(size)
+        exports = [e for e in self.given if e.taker_kind == "export" and not self.graph.pools[e.giver].converts]
+        for edge in sorted(exports, key=lambda e: e.giver):
+            for row in (row for row in rows if self._on_site(row)):
+                for pool in sorted(amounts):
+                    part = min(amounts[pool][row], left[edge.index])
+                    taken[edge.index, row] = taken.get((edge.index, row), 0) + part
+                    amounts[pool][row] -= part
+                    left[edge.index] -= part
+        # Nothing left to flow although there is content: the meters disagree, the same takers share it.
+        return taken, amounts, left if any(left[edge.index] for edge in self.leaving) else dict(size)
 
-def _with_a_way_out(graph: PlantGraph, group: Group, leaving: Sequence[Edge], size: Mapping[int, int]) -> set[str]:
-    found = {edge.giver for edge in leaving if size[edge.index]}
-    while True:
-        more = {e.giver for e in graph.edges if e.giver in group.pools and e.taker in found and size[e.index]} - found
-        if not more:
-            return found
-        found |= more
+    def _on_site(self, row: Row) -> bool:
+        return row[0] in self.graph.sources and self.graph.sources[row[0]].kind == "on_site"
 
+    def _with_a_way_out(self, size: Mapping[int, int]) -> set[str]:
+        found = {edge.giver for edge in self.leaving if size[edge.index]}
+        while True:
+            more = {edge.giver for edge in self.given if edge.taker in found and size[edge.index]} - found
+            if not more:
+                return found
+            found |= more
 
-def solve(matrix: list[list[Fraction]], right: list[Fraction]) -> list[Fraction]:
-    """Gauss and Jordan, exact."""
-    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
-    for n in range(len(rows)):
-        pivot = next(k for k in range(n, len(rows)) if rows[k][n] != 0)
-        rows[n], rows[pivot] = rows[pivot], rows[n]
-        rows[n] = [value / rows[n][n] for value in rows[n]]
-        for k in range(len(rows)):
-            if k != n and rows[k][n] != 0:
-                factor = rows[k][n]
-                rows[k] = [value - factor * top for value, top in zip(rows[k], rows[n], strict=True)]
-    return [row[-1] for row in rows]
+    def _part(self, edge: Edge, size: Mapping[int, int]) -> Fraction:
+        out = sum(size[other.index] for other in self.given if other.giver == edge.giver)
+        return Fraction(size[edge.index], out) if size[edge.index] else Fraction(0)
+
+    def _visits(
+        self, amounts: Mapping[str, int], size: Mapping[int, int], open_pools: set[str]
+    ) -> dict[str, Fraction]:
+        """What passes through each pool: visits[j] = amounts[j] + Σ_i visits[i] · part[i, j], solved."""
+        pools = sorted(open_pools)
+        if len(pools) == 1 and not self.group.is_cyclic:
+            return {pools[0]: Fraction(amounts[pools[0]])}
+        matrix = [[Fraction(int(i == j)) for i in pools] for j in pools]
+        for edge in self.given:
+            if edge.giver in open_pools and edge.taker in open_pools:
+                matrix[pools.index(edge.taker)][pools.index(edge.giver)] -= self._part(edge, size)
+        return dict(zip(pools, solve(matrix, [Fraction(amounts[pool]) for pool in pools]), strict=True))

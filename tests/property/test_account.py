@@ -5,7 +5,7 @@ import random
 from accounting_cases import HOUR, HOUR_MS, account_hours, make_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_plants import HOURS, UNHURRIED, Facts, courses, facts
+from random_plants import HOURS, UNHURRIED, Facts, courses, facts, productions
 
 from plantprint.account import HourAccount
 from plantprint.facts import Reading
@@ -87,7 +87,7 @@ def test_a_meter_split_in_two_changes_nothing_beyond_a_unit_per_division(steps: 
         m1a.append(Reading(t_ms, part))
         m1b.append(Reading(t_ms, rest))
         main.append(Reading(t_ms, total * 3))
-    events = data.draw(facts().map(lambda case: case.events))
+    events = data.draw(productions())
     plain = account_all(Facts(one, {"main": main, "m1": m1, "m2": other}, events))
     split = account_all(Facts(two, {"main": main, "m1": m1a, "m1b": m1b, "m2": other}, events))
     for a, b in zip(plain, split, strict=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,4 +60,4 @@ async def test_any_chain_of_models_ends(heads: list[tuple[int, int] | None]) -> 
     models = await walk(read)
     assert len(models) <= MODELS_MAX
     assert asked <= MODELS_MAX + 2
-    assert all(a.addr < b.addr for a, b in zip(models, models[1:], strict=False))
+    assert all(a.addr < b.addr for a, b in pairwise(models))

@@ -54,10 +54,10 @@ def test_kills_lose_nothing_and_double_nothing(wrong: str, broker_url: str, site
     meters = Meters(broker_url, site, STARTS_IN_S)
     with running(site, meters, broker_url, wrong) as rig, reported(report, capsys):
         # An edge that deleted its channel tables on PUBACK may stand still until its next start.
-        storm = Storm(rig.children, random.Random(seed), rig.flows_since, flow_s_max=3.0 if wrong == "edge" else 30.0)
+        storm = Storm(rig, random.Random(seed), flow_s_max=3.0 if wrong == "edge" else 30.0)
         report["kills"] = storm.kills
         before = meters.last_step
-        storm.rage(make_plan(random.Random(seed)), rig.before_kill)
+        storm.rage(make_plan(random.Random(seed)))
         calm_s = time.time()
         report |= {"storm_s": round(storm.lasted_s, 1), "standstills": storm.standstills}
         report["readings_per_s"] = round((meters.last_step - before) * CHANNELS / storm.lasted_s)

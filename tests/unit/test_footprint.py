@@ -137,6 +137,16 @@ def test_emissions_are_linear_in_the_factors() -> None:
     assert footprint(net, [GRID], tripled).emission == 3 * footprint(net, [GRID], LIBRARY).emission
 
 
+def test_a_batchs_share_of_idle_windows_stays_apart() -> None:
+    """ISO 20140: what it used itself, and what came to it when its windows ended."""
+    own = posting("grid")
+    net = {own: micro("100"), own._replace(portion="idle"): micro("20"), posting("grid", kind="idle"): micro("5")}
+    result = footprint(net, [GRID], LIBRARY)
+    assert result.direct + result.idle == result.emission
+    assert result.direct * 25 == result.idle * 100
+    assert result.by_step == {"dyeing": result.emission}
+
+
 def test_nothing_posted_is_a_footprint_of_nothing() -> None:
     result = footprint({}, [GRID], LIBRARY, 0, "kg")
     assert (result.kg_co2e, result.kg_co2e_per_unit, result.to_json()["quality"]) == ("0", None, {})

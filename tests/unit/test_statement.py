@@ -7,7 +7,7 @@ from typing import Any
 from plantprint.factors import builtin_factors, latest
 from plantprint.footprint import footprint
 from plantprint.ledger import PostingKey
-from plantprint.plant.model import Source
+from plantprint.plant.model import Flow, Source
 from plantprint.production import Batch, Shipment
 from plantprint.quantities import micro
 from plantprint.statement import Statement, build_statement, canonical_json, postings_hash
@@ -56,6 +56,15 @@ def test_a_statement_says_what_was_shipped_and_what_is_known_of_it() -> None:
     assert body["factors"][0]["factor"] == "cn.grid.2023.zhejiang"
     assert body["incomplete"] is False
     assert body["postings_sha256"] == postings_hash({KEY: micro("250")})
+
+
+def test_what_the_plant_leaves_outside_is_listed_with_its_reason() -> None:
+    canteen = Flow.model_validate(
+        {"from": "bus", "to": "unmetered", "amount": "rest", "disposition": "outside", "reason": "the canteen"}
+    )
+    body = json.loads(statement(exempted=[canteen]).body)
+    assert body["exempted_emissions"] == [{"from": "bus", "to": "unmetered", "reason": "the canteen"}]
+    assert json.loads(statement().body)["exempted_emissions"] == []
 
 
 def test_equal_facts_give_equal_bytes_and_the_hash_is_theirs() -> None:

@@ -18,10 +18,12 @@ from plantprint_edge.clock import Backoff, Clock
 from plantprint_edge.config import ModbusSource
 from plantprint_edge.decode import ONE, Block, Point, decode_from, plan_blocks, split
 from plantprint_edge.sources import Intake, SourceCounts, sunspec
-from plantprint_edge.sources.modbus_line import DeviceError, Line, Lines, RefusedError
+from plantprint_edge.sources.modbus_line import DeviceError, Line, Lines, RefusedError, sleep_until
 
 log = structlog.get_logger(__name__)
 
+# One silence may be chance; a unit with this many in a row waits in line with the other dead ones of a shared line.
+PATIENCE = 2
 # A transformer ratio of 0 or of all ones is a register that nobody set.
 NO_RATIO = frozenset({0, 0xFFFF})
 
@@ -58,6 +60,7 @@ class ModbusReader:
         self._backoff = Backoff(source.interval_s, source.backoff_s_max)
         self._asked_s = 0.0
         self._failing = ""
+        self._failures = 0
         self._refused: set[int] = set()
         self._last_ms: dict[int, int] = {}
 
@@ -70,7 +73,7 @@ class ModbusReader:
             while True:
                 await asyncio.sleep(self._until_next_s())
                 try:
-                    async with self._line.retrying() if self._failing else nullcontext():
+                    async with self._line.retrying() if self._failures >= PATIENCE else nullcontext():
                         await self.poll()
                 except DeviceError as error:
                     self._failed(error)
@@ -158,7 +161,7 @@ class ModbusReader:
             return None
 
     async def _ask(self, fc: Literal[3, 4], addr: int, count: int) -> list[int]:
-        await asyncio.sleep(max(0.0, self._asked_s + self._pause_s - time.monotonic()))
+        await sleep_until(self._asked_s + self._pause_s)
         started_s = time.monotonic()
         try:
             return await self._line.read(self._source.unit_id, fc, addr, count, self._source.timeout_s)
@@ -206,6 +209,7 @@ class ModbusReader:
     def _failed(self, error: DeviceError) -> None:
         self.counts.errors[error.reason] += 1
         self.counts.judged(failed=True)
+        self._failures += 1
         if self._sunspec:
             self._base = None
         # Another device may answer next time, or the same one with other settings.
@@ -220,6 +224,7 @@ class ModbusReader:
     def _well(self) -> None:
         self.counts.judged(failed=False)
         self._backoff.reset()
+        self._failures = 0
         if self._failing:
             self._failing = ""
             log.info("device_back", source=self._source.name)

@@ -5,9 +5,10 @@ request without answer closes the line, so that a late reply is never taken for 
 """
 
 import asyncio
+import termios
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,7 @@ from plantprint_edge.channels import SerialLine, serial_line
 from plantprint_edge.config import ModbusSerialSource, ModbusSource, ModbusTcpSource
 
 REFUSALS = {1: "illegal function", 2: "illegal address", 3: "illegal value"}
-# Of a shared line's time, all units together that did not answer last time take at most this share with asking again.
+# Of a shared line's time, all units together that have been silent twice or more take at most this share with asking again.
 RETRY_SHARE = 0.2
 
 
@@ -78,7 +79,7 @@ class Line:
         """`count` registers from `addr` on; raises `RefusedError` or `DeviceError`."""
         async with self._turn:
             client = await self._connect()
-            await asyncio.sleep(max(0.0, self._free_at_s - time.monotonic()))
+            await sleep_until(self._free_at_s)
             try:
                 return await self._ask(client, unit_id, fc, addr, count, timeout_s)
             except DeviceError as error:
@@ -94,12 +95,12 @@ class Line:
 
     @asynccontextmanager
     async def retrying(self) -> AsyncIterator[None]:
-        """Around the attempt of a unit that did not answer last time: these attempts wait for each other."""
+        """Around the attempt of a unit that has been silent for long: these attempts wait for each other."""
         if self.users == 1:
             yield
             return
         async with self._retries:
-            await asyncio.sleep(max(0.0, self._retry_at_s - time.monotonic()))
+            await sleep_until(self._retry_at_s)
             started_s = time.monotonic()
             try:
                 yield
@@ -114,16 +115,18 @@ class Line:
             self.close()
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            # An adapter that was pulled out cannot be flushed.
+            with suppress(OSError, termios.error):
+                client.close()
 
     async def _connect(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
         if self._client is not None and self._client.connected:
             return self._client
         self.close()
         self._client = self._make_client()
-        with suppress(OSError):
+        with suppress(OSError, ValueError, termios.error):
             if await self._client.connect():
                 return self._client
         self.close()
@@ -154,10 +157,13 @@ class Line:
     ) -> list[int]:
         ask = client.read_holding_registers if fc == 3 else client.read_input_registers
         try:
-            async with asyncio.timeout(timeout_s):
+            # The line itself waits as long as its most patient device.
+            async with asyncio.timeout(timeout_s) if timeout_s < self.timeout_s else nullcontext():
                 response = await ask(addr, count=count, device_id=unit_id)
         except (ModbusException, TimeoutError) as error:
-            raise DeviceError("timeout", f"registers {addr} to {addr + count - 1}: {error or 'no answer'}") from error
+            raise DeviceError(
+                "timeout", f"registers {addr} to {addr + count - 1}: {str(error) or 'no answer'}"
+            ) from error
         # pymodbus lets a reply with transaction id 0 pass as an answer to anything.
         foreign = (not self.is_rtu and response.transaction_id == 0) or response.dev_id != unit_id
         if response.isError() and not foreign:
@@ -187,6 +193,12 @@ class Lines:
         line.users += 1
         line.timeout_s = max(line.timeout_s, source.timeout_s)
         return line
+
+
+async def sleep_until(instant_s: float) -> None:
+    """Wait for an instant of the monotonic clock; at once where it has passed."""
+    if (wait_s := instant_s - time.monotonic()) > 0:
+        await asyncio.sleep(wait_s)
 
 
 def address_of(source: ModbusSource) -> NetworkLine | SerialLine:

@@ -119,3 +119,23 @@ create table batch_missing (
     missing_ms bigint not null,
     primary key (site, batch, hour_at)
 );
+
+-- Batches whose figure was final: all time up to the end of their windows is settled. Others are provisional.
+create table batch_settlement (
+    site text not null,
+    batch text not null,
+    status text not null check (status in ('final', 'revised')),
+    final_at timestamptz not null,
+    primary key (site, batch)
+);
+
+-- Idle windows that ended in settled hours, and where what waited at a work unit or pool went.
+create table window_end (
+    site text not null,
+    hour_at timestamptz not null,
+    place text not null,
+    start_at timestamptz not null,
+    end_at timestamptz not null,
+    outcome text not null check (outcome in ('spread', 'carried', 'overhead')),
+    primary key (site, hour_at, place, end_at)
+);

@@ -6,7 +6,9 @@ select site, hour_at, account_kind, account_id, work_unit, step, source, entered
 from posting;
 
 create view report_batch as
-select site, batch, product, quantity, unit, status, started_at, ended_at from batch;
+select b.site, b.batch, b.product, b.quantity, b.unit, b.status, b.started_at, b.ended_at,
+       coalesce(s.status, 'provisional') as footprint_status
+from batch b left join batch_settlement s using (site, batch);
 
 create view report_account_hour as
 select site, hour_at, account_kind, account_id, work_unit, step, source, sum(amount) / 1e6 as amount, portion
