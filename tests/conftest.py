@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -119,6 +120,18 @@ def _count_tier(request: pytest.FixtureRequest, dsn: str) -> None:
         row = conn.execute("select value from meta where key = 'tier'").fetchone()
     assert row is not None
     request.config.stash.setdefault(_TIERS, Counter())[row[0]] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A parallel worker hands its counts to the run that started it."""
+    handed = getattr(session.config, "workeroutput", None)
+    if handed is not None:
+        handed["tiers"] = dict(session.config.stash.get(_TIERS, Counter()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash.setdefault(_TIERS, Counter()).update(getattr(node, "workeroutput", {}).get("tiers", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

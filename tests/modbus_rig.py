@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from plantprint.times import SiteClock
 from plantprint.wire.chunk import Row
+from plantprint_edge.agent import end_tasks
 from plantprint_edge.clock import Clock
 from plantprint_edge.config import ModbusSource
 from plantprint_edge.sources import SourceCounts
@@ -147,9 +148,7 @@ async def polling_all(sources: Sequence[ModbusSource]) -> AsyncIterator[list[tup
     try:
         yield made
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await end_tasks(tasks)
     assert all(task.cancelled() for task in tasks), "trouble with a device never ends its task"
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
-from plantprint.account import HourAccount, Use, upstream_meters
+from plantprint.account import HourAccount, upstream_meters
+from plantprint.book import Use
 from plantprint.factors import Factor, FactorChoice, choose_factor
 from plantprint.facts import Quality
 from plantprint.footprint import footprint

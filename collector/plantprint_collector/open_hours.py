@@ -12,6 +12,7 @@ import numpy as np
 from plantprint.account import Carry, HourAccount, account_meters
 from plantprint.facts import Issue, Reading
 from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries, meter_span
+from plantprint.stores import Level, read_level
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector.books import Range, SiteFacts
 from plantprint_collector.facts_store import Conn, MeterSource, ReadingWindow, in_decimals_of, scale
@@ -74,6 +75,11 @@ class OpenMeter:
         while len(self._tail) > _TAIL_READINGS_MAX and self._fold():
             pass
         return list(self._parts(end_ms, until_ms))
+
+    def series(self, hour_ms: int) -> MeterSeries:
+        """Readings of an hour and LOOKAHEAD more, for a meter whose hours are never asked for."""
+        first, last = (bisect_right(self._tail, t_ms, key=_instant) for t_ms in (hour_ms, hour_ms + HOUR_MS))
+        return self._series(self._tail[first : last + LOOKAHEAD])
 
     def first_hour(self) -> _Part:
         """The first hour, seen from its end or later."""
@@ -163,6 +169,7 @@ class OpenHours:
         self._meters: dict[str, OpenMeter] = {}
         self._by_channel: dict[int, list[str]] = {}
         self._settled: dict[str, _Part] = {}
+        self._settled_levels: dict[str, Level] = {}
         self._unsure: set[str] = set()
         for meter, source in facts.sources(start_ms).items():
             for channel_id in source.multipliers:
@@ -199,17 +206,18 @@ class OpenHours:
         production = self.facts.production(self.facts.model(self.start_ms))
         since_ms = self.facts.since_ms(self.start_ms)
         end_ms = max(hour_floor(now_ms), first_ms) + HOUR_MS
-        by_meter = {
-            meter: known.hours(end_ms, known.told_ms(now_ms, grace_ms)) for meter, known in self._meters.items()
-        }
+        by_meter = {meter: known.hours(end_ms, known.told_ms(now_ms, grace_ms)) for meter, known in self._flow_meters()}
         carry, found = before, list[HourAccount]()
         for hour_ms in range(first_ms, end_ms, HOUR_MS):
             parts = {meter: hours[(hour_ms - self.start_ms) // HOUR_MS] for meter, hours in by_meter.items()}
             amounts = {meter: amount for meter, (amount, _, _) in parts.items()}
             issues = [issue for _, _, several in parts.values() for issue in several]
+            levels, unusable = self._levels(hour_ms)
             states = {meter: state for meter, (_, state, _) in parts.items() if state is not None}
             carry = replace(carry, meters={m: s for m, s in carry.meters.items() if m in self._graph.meters} | states)
-            account = account_meters(self._graph, production, hour_ms, amounts, issues, carry, now_ms, since_ms)
+            account = account_meters(
+                self._graph, production, hour_ms, amounts, [*issues, *unusable], carry, now_ms, since_ms, levels
+            )
             carry = account.carry
             found.append(account)
         return found
@@ -223,11 +231,14 @@ class OpenHours:
 
     def settled(self) -> None:
         """Remembers the first hour as it is known now: so it is in the ledger."""
-        self._settled = {meter: known.first_hour() for meter, known in self._meters.items()}
-        self._unsure = set(self._meters)
+        self._settled = {meter: known.first_hour() for meter, known in self._flow_meters()}
+        self._settled_levels = self._levels(self.start_ms)[0]
+        self._unsure = set(self._settled)
 
     def is_settled_as_known(self) -> bool:
         """Whether the first hour, when it is settled, is still what its readings say."""
+        if self._settled and self._levels(self.start_ms)[0] != self._settled_levels:
+            return False
         for meter in list(self._unsure & self._settled.keys()):
             known = self._meters[meter]
             if not _equal(known.first_hour(), self._settled[meter]):
@@ -239,6 +250,25 @@ class OpenHours:
     def last_ms(self) -> dict[str, int | None]:
         """The newest reading's instant per meter that has a channel."""
         return {meter: known.last_ms for meter, known in self._meters.items()}
+
+    def _flow_meters(self) -> Iterator[tuple[str, OpenMeter]]:
+        """The meters that count what flows; the others tell levels of stores."""
+        return ((meter, known) for meter, known in self._meters.items() if meter not in self._graph.levels)
+
+    def _levels(self, hour_ms: int) -> tuple[dict[str, Level], list[Issue]]:
+        """Levels of stores at an hour's end, as far as meters tell them."""
+        levels: dict[str, Level] = {}
+        issues: list[Issue] = []
+        for meter, store in self._graph.levels.items():
+            known = self._meters.get(meter)
+            if known is None:
+                continue
+            level = read_level(known.series(hour_ms), self._graph.stores[store], hour_ms)
+            if isinstance(level, Issue):
+                issues.append(level)
+            elif level is not None:
+                levels[store] = level
+        return levels, issues
 
     def _reload(self, conn: Conn, meter: str, source: MeterSource) -> None:
         known = OpenMeter(source, self.start_ms, self._graph.plant.bucket_s, self.carry.meters.get(meter))

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from plantprint.allocation import Account, Piece, allocate, cut, segments
-from plantprint.divide_arrays import Ints, divide_arrays
+from plantprint.book import Book, Use
 from plantprint.drivers import Inferred, stream_weights
 from plantprint.facts import Issue, Quality
 from plantprint.flows import Durations, Flows, believable, carried_by_consumers, hour_flows
 from plantprint.intervals import CounterState, MeterHour, MeterSeries, meter_hour
-from plantprint.ledger import Net, PostingKey
+from plantprint.ledger import Net
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Production, StateSpan
 from plantprint.spreading import Arrival, Closed, Pending, enter_activities, spread_hour, window_end
 from plantprint.states import inferred_states, unreported
 from plantprint.stores import Layers, Level, Levels, contents, layers_from_json, layers_to_json, read_level
 from plantprint.times import HOUR_MS
-from plantprint.tracing import Row, Stock, StockLayer, Traced, trace
+from plantprint.tracing import StockLayer, Traced, trace
 
 _ALWAYS: Mapping[str, int] = {}
 _NO_LEVELS: Levels = {}
@@ -64,19 +64,6 @@ EMPTY_CARRY = Carry({}, {})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Use:
-    """What an account used of a source: millionths of its unit per bucket (`work_center` is empty off the lines)."""
-
-    account_kind: str
-    account_id: str
-    work_unit: str
-    work_center: str
-    step: str
-    source: str
-    amount: Ints
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class HourAccount:
     """An accounted hour. `uses` are `net` by bucket, stock, activities and what ends of windows moved left out.
 
@@ -97,7 +84,7 @@ class HourAccount:
     inferred: tuple[StateSpan, ...] = ()
 
 
-def account_hour(  # noqa: PLR0917 - the facts of an hour, one by one, as the contract names them
+def account_hour(
     graph: PlantGraph,
     production: Production,
     hour_ms: int,
@@ -133,7 +120,7 @@ def account_hour(  # noqa: PLR0917 - the facts of an hour, one by one, as the co
     return account_meters(graph, production, hour_ms, meters, issues, after_meters, until_ms, since_ms, levels)
 
 
-def account_meters(  # noqa: PLR0917 - as above, with the meters' hours instead of their readings
+def account_meters(
     graph: PlantGraph,
     production: Production,
     hour_ms: int,
@@ -156,7 +143,7 @@ def account_meters(  # noqa: PLR0917 - as above, with the meters' hours instead 
     weights, unweighed = stream_weights(graph, production, hour_ms, inferred)
     flows = hour_flows(graph, hours, hour_ms, weights)
     traced = trace(graph, carried_by_consumers(graph, flows), carry.stock, hour_ms, carry.stores, levels)
-    book = _Book(hour_ms, traced.rows)
+    book = Book(hour_ms, traced.rows)
     _post_residuals(graph, traced, book)
     begins_ms = _commissioning(graph, hour_ms, since_ms)
     by_batch, by_work_unit = _post_work_units(graph, production, traced, book, begins_ms, inferred)
@@ -254,71 +241,7 @@ def _unknown(buckets: int, hour_ms: int, until_ms: int) -> MeterHour:
     return MeterHour(np.zeros(buckets, np.int64), nothing, _passed_ms(buckets, hour_ms, until_ms).astype(np.int32))
 
 
-class _Book:
-    """The postings of an hour while they are written, with their amounts by bucket beside them."""
-
-    def __init__(self, hour_ms: int, rows: tuple[Row, ...]) -> None:
-        self.hour_ms = hour_ms
-        self.rows = rows
-        self.net: Net = {}
-        self.arrivals: list[Arrival] = []
-        self._buckets: dict[tuple[Account, str], Ints] = {}
-
-    def post(self, piece: Piece) -> None:
-        totals, worst = piece.amount.sum(axis=1).tolist(), piece.quality.tolist()
-        for row, (source, entered_ms) in enumerate(self.rows):
-            if totals[row]:
-                self._add(PostingKey(self.hour_ms, *piece.account, source, entered_ms, worst[row]), totals[row])
-                place = (piece.account, source)
-                known = self._buckets.get(place)
-                self._buckets[place] = piece.amount[row] if known is None else known + piece.amount[row]
-
-    def post_waiting(self, piece: Piece) -> None:
-        """A piece that waits on its account for the end of its window."""
-        self.post(piece)
-        totals = piece.amount.sum(axis=1).tolist()
-        layers = tuple((*row, int(piece.quality[n]), totals[n]) for n, row in enumerate(self.rows) if totals[n])
-        self.arrivals.append(Arrival(piece.account, self.hour_ms + piece.from_ms, layers))
-
-    def post_evenly(self, account: Account, layers: Iterable[StockLayer], buckets: int) -> None:
-        """Amounts of which only the hour is known."""
-        for source, entered_ms, quality, amount in layers:
-            self._add(PostingKey(self.hour_ms, *account, source, entered_ms, quality), amount)
-            evenly = divide_arrays(np.array(amount), np.ones(buckets, np.int64))
-            known = self._buckets.get((account, source))
-            self._buckets[account, source] = evenly if known is None else known + evenly
-
-    def post_stock(self, stock: Stock, sign: int) -> None:
-        """Stock that a pool keeps (+1) or kept until now (-1)."""
-        for pool, layers in stock.items():
-            for source, entered_ms, quality, amount in layers:
-                key = PostingKey(self.hour_ms, *Account("stock", pool), source, entered_ms, quality)
-                self._add(key, sign * amount)
-
-    def add(self, net: Mapping[PostingKey, int]) -> None:
-        for key, amount in net.items():
-            self._add(key, amount)
-
-    def _add(self, key: PostingKey, amount: int) -> None:
-        self.net[key] = self.net.get(key, 0) + amount
-
-    def uses(self, graph: PlantGraph) -> tuple[Use, ...]:
-        places = graph.work_units
-        return tuple(
-            Use(
-                account.kind,
-                account.id,
-                account.work_unit,
-                places[account.work_unit].work_center if account.work_unit else "",
-                account.step,
-                source,
-                amount,
-            )
-            for (account, source), amount in sorted(self._buckets.items(), key=lambda item: item[0])
-        )
-
-
-def _post_residuals(graph: PlantGraph, traced: Traced, book: _Book) -> None:
+def _post_residuals(graph: PlantGraph, traced: Traced, book: Book) -> None:
     parcels = traced.parcels
     for edge in graph.edges:
         if edge.taker_kind not in _RESIDUALS:
@@ -336,7 +259,7 @@ def _post_residuals(graph: PlantGraph, traced: Traced, book: _Book) -> None:
 
 
 def _end_of_window(
-    graph: PlantGraph, stock: dict[str, tuple[StockLayer, ...]], book: _Book, until_ms: int
+    graph: PlantGraph, stock: dict[str, tuple[StockLayer, ...]], book: Book, until_ms: int
 ) -> dict[str, tuple[StockLayer, ...]]:
     """The stock to carry on with: none where a window of its pool ended in the hour, then it is idle of the pool."""
     kept: dict[str, tuple[StockLayer, ...]] = {}
@@ -354,7 +277,7 @@ def _post_work_units(
     graph: PlantGraph,
     production: Production,
     traced: Traced,
-    book: _Book,
+    book: Book,
     begins_ms: Mapping[str, int],
     inferred: Inferred,
 ) -> tuple[dict[str, int], dict[str, int]]:
@@ -405,7 +328,7 @@ _APART = {
 }
 
 
-def _kept_apart(book: _Book) -> Iterable[Issue]:
+def _kept_apart(book: Book) -> Iterable[Issue]:
     for kind, unit in {(key.account_kind, key.account_id) for key in book.net if key.account_kind in _APART}:
         yield Issue(kind, unit, *_APART[kind], book.hour_ms)
 
@@ -417,7 +340,7 @@ def _incomplete(missing_ms: Mapping[str, int], hour_ms: int) -> Iterable[Issue]:
         yield Issue("batch-incomplete", batch, message, remedy, hour_ms)
 
 
-def _assert_conserved(graph: PlantGraph, flows: Flows, production: Production, book: _Book) -> None:
+def _assert_conserved(graph: PlantGraph, flows: Flows, production: Production, book: Book) -> None:
     """Every millionth that entered is on exactly one account; anything else is a bug, whatever the readings say."""
     entered = dict.fromkeys(graph.sources, 0)
     for edge in graph.edges:

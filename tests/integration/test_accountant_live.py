@@ -6,15 +6,19 @@ from typing import Any
 import msgspec
 import pytest
 from accounting_cases import HOUR, HOUR_MS
-from ledger_rig import METERS, Rig, mill, steady
+from ledger_rig import CHANNELS, METERS, Rig, mill, steady
 
-from plantprint.facts import Reading
+from plantprint.facts import Channel, ChannelKind, Reading
 from plantprint.times import SiteClock
 from plantprint.wire.messages import Alert
+from plantprint_collector.books import account_hours
+from plantprint_collector.open_hours import OpenHours
+from plantprint_collector.settling import carry_before
 
 pytestmark = pytest.mark.integration
 
 HOUR_S = 3600
+STORE_CHANNELS: dict[str, ChannelKind] = {"charge": "counter", "discharge": "counter", "soc": "gauge"}
 
 
 @pytest.fixture
@@ -181,3 +185,37 @@ def test_hour_of_a_model_with_other_buckets_is_left_out_of_the_trend(rig: Rig) -
     rig.now(HOUR_S + 1200)
     assert len(rig.live("trend", rig.site)["at_ms"]) == 20
     assert rig.live("trend", rig.site)["at_ms"][0] == HOUR + HOUR_MS
+
+
+def test_a_store_with_a_level_is_open_as_it_settles(database_url: str) -> None:
+    """A battery takes 24 kWh an hour and gives 12; its level says that one in ten is lost."""
+    body = mill(stores=[{"id": "battery", "name": {"en": "Battery"}, "unit": "kWh", "level": "soc"}])
+    body["meters"] += [
+        {"id": name, "name": {"en": name}, "unit": "kWh", "bindings": [{"channel": f"gw/{name}"}]}
+        for name in ("charge", "discharge", "soc")
+    ]
+    body["flows"][3:4] = [
+        {"from": "bus", "to": "battery", "amount": "charge"},
+        {"from": "battery", "to": "u2", "amount": "discharge"},
+    ]
+    with Rig(database_url) as rig:
+        rig.apply(body)
+        rig.declare(*CHANNELS.values(), *(Channel("gw", name, "kWh", 3, kind) for name, kind in STORE_CHANNELS.items()))
+        for hour in range(4):
+            span = (hour * HOUR_S + 60, (hour + 1) * HOUR_S)
+            rig.store({m: steady(m, *span, 60) for m in METERS})
+            rig.store({"charge": steady("m1", *span, 60, 24), "discharge": steady("m1", *span, 60, 12)})
+            rig.store({"soc": [Reading(HOUR + s * 1000, s * 10_800 // HOUR_S) for s in range(*span, 60)]})
+            rig.run()
+        with rig.work.transaction():
+            facts = rig.accountant._book.facts
+            assert facts is not None
+            start_ms = HOUR + HOUR_MS
+            before = carry_before(rig.work, rig.site, start_ms)
+            now_ms = HOUR + 4 * HOUR_MS
+            known = OpenHours(rig.work, facts, start_ms, before)
+            stored = list(account_hours(rig.work, facts, range(start_ms, now_ms, HOUR_MS), before, now_ms))
+            opened = known.accounts(start_ms, before, now_ms - 1)
+        assert [(a.net, a.carry, a.issues) for a in opened] == [(a.net, a.carry, a.issues) for a in stored]
+        assert any(account.carry.stores["battery"] for account in stored)
+        rig.assert_clean()

@@ -15,6 +15,7 @@ from edge_support import config
 
 from plantprint.times import SiteClock
 from plantprint.wire.chunk import Row
+from plantprint_edge.agent import end_tasks
 from plantprint_edge.channels import channels_of
 from plantprint_edge.clock import Clock
 from plantprint_edge.config import ModbusSource
@@ -128,8 +129,7 @@ async def polling(of: ModbusSource, clock: SiteClock | None = None) -> AsyncIter
     try:
         yield reader, rows
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        await end_tasks([task])
     assert task.cancelled(), "trouble with a device never ends its task"
 
 

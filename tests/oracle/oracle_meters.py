@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from oracle.oracle_numbers import HOUR_MS, MEASURED, MISSING, RECOVERED, differences, half_even
+from oracle.oracle_numbers import ESTIMATED, HOUR_MS, MEASURED, MISSING, RECOVERED, differences, half_even
 
 
 @dataclass(frozen=True)
@@ -86,32 +86,27 @@ def gauge_hour(
             spans.append(_Span(a.t_ms, b.t_ms, worst))
         else:
             left, right = a.t_ms + max_gap_ms // 2, b.t_ms - max_gap_ms // 2
-            spans += [_Span(a.t_ms, left, a.quality), _Span(right, b.t_ms, b.quality)]
-    if values:  # the last value holds for half of max_gap as well, until another comes
-        spans.append(_Span(values[-1].t_ms, values[-1].t_ms + max_gap_ms // 2, values[-1].quality))
+            spans += [_Span(a.t_ms, left, min(a.quality, ESTIMATED)), _Span(right, b.t_ms, min(b.quality, ESTIMATED))]
 
     def gathered(t_ms: int) -> int:
-        """Everything until `t_ms`, each pair rounded anew."""
+        """Everything until `t_ms`; each pair, and each half of a pair too far apart, is rounded anew."""
         total = 0
         for a, b in zip(values, values[1:], strict=False):
             if a.t_ms < t_ms:
-                total += half_even(_pair(a, b, min(t_ms, b.t_ms), max_gap_ms) * step / HOUR_MS)
-        if values and t_ms > values[-1].t_ms:
-            held = min(t_ms - values[-1].t_ms, max_gap_ms // 2)
-            total += half_even(values[-1].value * held * step / HOUR_MS)
+                total += sum(half_even(part * step / HOUR_MS) for part in _pair(a, b, min(t_ms, b.t_ms), max_gap_ms))
         return total
 
     return _buckets(gathered, spans, hour_ms, bucket_s, until_ms)
 
 
-def _pair(a: Value, b: Value, t_ms: int, max_gap_ms: int) -> Fraction:
-    """Value × milliseconds from `a` until `t_ms`, which is not after `b`."""
+def _pair(a: Value, b: Value, t_ms: int, max_gap_ms: int) -> list[Fraction]:
+    """Value × milliseconds from `a` until `t_ms`, which is not after `b`, in the parts that are rounded apart."""
     gap, passed = b.t_ms - a.t_ms, t_ms - a.t_ms
     if gap <= max_gap_ms:
         there = a.value + Fraction((b.value - a.value) * passed, gap)
-        return (a.value + there) / 2 * passed
+        return [(a.value + there) / 2 * passed]
     half = max_gap_ms // 2
-    return Fraction(a.value * min(passed, half) + b.value * max(0, t_ms - (b.t_ms - half)))
+    return [Fraction(a.value * min(passed, half)), Fraction(b.value * max(0, t_ms - (b.t_ms - half)))]
 
 
 def amount_hour(

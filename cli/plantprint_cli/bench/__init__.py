@@ -46,6 +46,7 @@ def bench(
     with Servers.started() as servers:
         facts = machine(servers.postgres.dsn)
         for name in names:
+            typer.echo(f"measuring {name.value} ...", err=True)
             try:
                 results[name.value] = _run(name, servers, full=full)
             except BenchError as error:
