@@ -28,8 +28,14 @@ install: $(STAMP)
 run: $(STAMP)
 	@exec $(BIN)/plantprint run $(ARGS)
 
+# Faults and load come last and alone, so that their timing is theirs.
 test: $(STAMP)
+ifeq ($(strip $(ARGS)),)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not simulation"
+	@$(BIN)/python -m pytest -q -m simulation
+else
 	@$(BIN)/python -m pytest $(ARGS)
+endif
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

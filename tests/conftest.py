@@ -144,8 +144,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if tiers:
         terminalreporter.line("tests by database tier: " + ", ".join(f"{t} {n}" for t, n in sorted(tiers.items())))
     report = os.environ.get("PLANTPRINT_TEST_TIER_REPORT")
-    if report:
-        Path(report).write_text(json.dumps(dict(sorted(tiers.items()))) + "\n", encoding="utf-8")
+    if report and not hasattr(config, "workerinput"):
+        before = Counter(json.loads(Path(report).read_text(encoding="utf-8"))) if Path(report).exists() else Counter()
+        Path(report).write_text(json.dumps(dict(sorted((before + tiers).items()))) + "\n", encoding="utf-8")
 
 
 def _reason(report: pytest.TestReport) -> str:

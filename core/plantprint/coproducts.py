@@ -4,7 +4,6 @@ Two rule sets ship. ISO 14067 (GB/T 24067): subdivide, else substitute, else a p
 PACT v3: subdivide, else substitute, else by the ratio of the highest to the lowest unit price: above 5 economic, else
 physical. An output of value zero or less is waste. Weights are exact integers; division is rule R1.
 """
-# ruff: noqa: RUF001 - Chinese sentences have Chinese punctuation
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -131,7 +131,7 @@ class _Words:
         if edge.driver == "fixed":
             return same(share)
         driver = texts.DRIVERS[edge.driver]
-        return Text(en=f"a part {driver.en} (weight {share})", zh=f"一部分（{driver.zh}，权重{share}）")  # noqa: RUF001
+        return Text(en=f"a part {driver.en} (weight {share})", zh=f"一部分（{driver.zh}，权重{share}）")
 
     def _rule(self, unit: str, step: str) -> Text:
         known = self.graph.steps.get(step)

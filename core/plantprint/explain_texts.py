@@ -1,5 +1,4 @@
 """The sentences of `explain` with their blanks, in English and Chinese, and how blanks are filled."""
-# ruff: noqa: RUF001 - Chinese sentences have Chinese punctuation
 
 from collections.abc import Mapping, Sequence
 

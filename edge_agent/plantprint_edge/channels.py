@@ -23,7 +23,7 @@ from plantprint_edge.meters import Device, DevicePoint, Parity, Serial
 READ_MAX = 120
 
 
-def channels_of(source: Source, agent: str) -> tuple[Channel, ...]:
+def channels_of(source: Source | ModbusSource, agent: str) -> tuple[Channel, ...]:
     """The channels of one source; raises `ValueError` that names the point and the remedy."""
     match source:
         case ModbusSource():

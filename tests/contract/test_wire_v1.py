@@ -20,7 +20,13 @@ def _golden(name: str) -> bytes:
 
 def test_a_readings_chunk_of_release_0_1_reads_back() -> None:
     header, body = chunk.unseal(_golden("readings.bin"))
-    assert (header.site, header.agent, header.epoch, header.seq, header.kind) == ("dyehouse", "gw-1", "0123456789abcdef", 7, "readings")
+    assert (header.site, header.agent, header.epoch, header.seq, header.kind) == (
+        "dyehouse",
+        "gw-1",
+        "0123456789abcdef",
+        7,
+        "readings",
+    )
     assert chunk.decode_rows(header, body) == [(0, 1_764_000_000_000, 123_456, 3), (1, 1_764_000_000_250, -17, 1)]
     sealed_header, payload = chunk.seal(
         "dyehouse", "gw-1", "0123456789abcdef", 7, "readings", body, 2, table=header.table
@@ -116,7 +122,13 @@ def test_named_topics_round_trip(site: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "topic",
-    ["plantprint/v1/s/up/0/gw-1/live", "plantprint/v2/s/up/a/gw/live", "plantprint/v1/s/up/x/gw/other", "x", "plantprint/v1/s/up/+/#/live"],
+    [
+        "plantprint/v1/s/up/0/gw-1/live",
+        "plantprint/v2/s/up/a/gw/live",
+        "plantprint/v1/s/up/x/gw/other",
+        "x",
+        "plantprint/v1/s/up/+/#/live",
+    ],
 )
 def test_foreign_topics_are_refused(topic: str) -> None:
     with pytest.raises(topics.TopicError):
@@ -128,6 +140,8 @@ def test_event_without_id_gets_one_from_its_content_alone() -> None:
     two = messages.EventMessage(kind="job_end", at="2026-11-24T08:00:00Z", body={"x": 1, "job": "J1"})
     assert messages.to_event(one, "mes") == messages.to_event(two, "mes")
     with pytest.raises(messages.MessageError, match="its topic 'erp'"):
-        messages.to_event(messages.EventMessage(kind="job_end", at="2026-11-24T08:00:00Z", body={}, source="mes"), "erp")
+        messages.to_event(
+            messages.EventMessage(kind="job_end", at="2026-11-24T08:00:00Z", body={}, source="mes"), "erp"
+        )
     with pytest.raises(messages.MessageError, match="at:"):
         messages.to_event(messages.EventMessage(kind="job_end", at="yesterday", body={}), "mes")

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = [ROOT / p for p in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
+PACKAGES = [
+    ROOT / p
+    for p in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+        "packages"
+    ]
+]
 MODULES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
@@ -35,19 +40,24 @@ def test_a_module_is_small_and_says_in_its_first_sentence_what_it_is_for(path: P
 def test_no_error_is_swallowed_in_silence(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ExceptHandler):
-            broad = node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException"))
+            broad = node.type is None or (
+                isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")
+            )
             silent = all(isinstance(statement, ast.Pass) for statement in node.body)
             assert not (broad and silent), f"{_name(path)}:{node.lineno} swallows every error"
 
 
 def test_the_import_rules_hold() -> None:
-    done = subprocess.run([Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-3000:]
 
 
 def test_nothing_generic_is_importable_from_elsewhere(tmp_path: Path) -> None:
     """A distribution that owned `api` or `tests` would overwrite somebody else's, or be overwritten, without a word."""
-    code = "import importlib.util as u; print([n for n in ('api','collector','core','simulators','dashboards','cli','tests','deploy') if u.find_spec(n)])"
+    names = ("api", "collector", "core", "simulators", "dashboards", "cli", "tests", "deploy")
+    code = f"import importlib.util as u; print([n for n in {names!r} if u.find_spec(n)])"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

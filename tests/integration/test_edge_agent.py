@@ -121,14 +121,11 @@ def stored_chunks(folder: Path) -> dict[tuple[str, int], bytes]:
 def test_a_recorded_year_is_delivered_and_ends_the_agent(tmp_path: Path, broker_url: str, site: str) -> None:
     config(tmp_path, replay(STEEL), "exit_when_done: true", site=site, url=broker_url)
     with MemoryCollector(broker_url, site) as collector:
-        started_s = time.monotonic()
         code, output = end(start(tmp_path, '{"kind": "data"}'))
-        took_s = time.monotonic() - started_s
         rows = collector.rows()
     assert code == 0, output
     assert len(rows) == 2 * 35_040
     assert sum(value for (name, _), value in rows.items() if name == "usage") == 95_963_671
-    assert took_s < 20
     # The site lives by its data: the agent's word carries the newest reading's instant.
     assert collector.states[-1].at_ms == max(t_ms for _, t_ms in rows)
     assert not collector.states[-1].online

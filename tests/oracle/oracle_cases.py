@@ -9,11 +9,10 @@ from fractions import Fraction
 from accounting_cases import HOUR, HOUR_MS, NO_PRODUCTION
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from oracle.oracle_hour import Key, oracle_hour
+from oracle.oracle_hour import NOTHING_HELD, Key, oracle_hour
 from oracle.oracle_meters import Bucket, Value, amount_hour, counter_hour, gauge_hour, winners
 from oracle.oracle_numbers import MISSING
 from oracle.oracle_plants import base_plants
-from oracle.oracle_trace import Content
 from random_plants import HOURS, productions
 
 from plantprint.account import EMPTY_CARRY, Carry, account_hour
@@ -23,7 +22,7 @@ from plantprint.ledger import PostingKey
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Production, reduce_events
 
-EXAMPLES = int(os.environ.get("PLANTPRINT_ORACLE_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("PLANTPRINT_ORACLE_EXAMPLES", "200"))
 ORACLE = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 # Channel units per meter unit, and how many meter units one channel unit is worth (an hour of a rate).
@@ -87,7 +86,9 @@ def feeds(draw: st.DrawFn, *, large: bool = False) -> Fed:
         value = value + draw(steps) if kind == "counter" else draw(steps)
         facts.append(Reading(t_ms, value, draw(st.sampled_from([3, 3, 3, 3, 3, 1]))))
     facts += draw(_false_starts(facts))
-    return Fed(Channel("gw", "c", unit, decimals, kind, PERIOD_S if kind == "amount" else 0), ratio, per_unit, tuple(facts))
+    return Fed(
+        Channel("gw", "c", unit, decimals, kind, PERIOD_S if kind == "amount" else 0), ratio, per_unit, tuple(facts)
+    )
 
 
 @st.composite
@@ -155,7 +156,7 @@ def plain(net: Mapping[PostingKey, int]) -> dict[Key, int]:
 
 
 def oracle_hours(facts: Facts, until_ms: int = END_MS, hours: int = HOURS) -> list[dict[Key, int]]:
-    stock: Mapping[str, Content] = {}
+    stock = NOTHING_HELD
     nets = []
     for number in range(-1, hours):
         hour_ms = HOUR + number * HOUR_MS

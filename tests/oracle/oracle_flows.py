@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from oracle.oracle_meters import Bucket
 from oracle.oracle_numbers import ESTIMATED, MEASURED, MISSING, r1
+
 from plantprint.plant.graph import Edge, PlantGraph
 
 

@@ -7,12 +7,14 @@ from oracle.oracle_flows import edge_hours
 from oracle.oracle_jobs import Account, UnitFacts, give
 from oracle.oracle_meters import Bucket
 from oracle.oracle_numbers import MEASURED
-from oracle.oracle_trace import Content, Held, Row, add, trace_hour
+from oracle.oracle_trace import Content, Held, Row, Traced, add, trace_hour
+
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Production
 
 Key = tuple[str, str, str, str, str, int, int]
 """Account kind and id, work unit, step, source, hour of entry, quality."""
+NOTHING_HELD: Held = {}
 
 
 @dataclass
@@ -34,28 +36,14 @@ def oracle_hour(
     meters: Mapping[str, Sequence[Bucket]],
     stock: Mapping[str, Content],
 ) -> OracleHour:
-    flows = edge_hours(graph, meters)
-    traced = trace_hour(graph, flows, stock, hour_ms)
+    traced = trace_hour(graph, edge_hours(graph, meters), stock, hour_ms)
     hour = OracleHour(stock=traced.stock)
-    rules = {step: node.rule for step, node in graph.steps.items()}
     for edge in graph.edges:
         if edge.taker_kind in ("export", "losses", "unmetered"):
             for row, (amount, quality) in _summed(traced.along[edge.index]).items():
                 hour.post(Account(edge.taker_kind, edge.giver), row, amount, quality)
-    for unit, place in graph.work_units.items():
-        came: list[Content] = [{} for _ in range(graph.buckets)]
-        for edge in graph.edges:
-            if edge.taker == unit:
-                for k, content in enumerate(traced.along[edge.index]):
-                    for row, (amount, quality) in content.items():
-                        add(came[k], row, amount, quality)
-        facts = UnitFacts(
-            place,
-            [job for job in production.jobs if job.work_unit == unit],
-            [span for span in production.states if span.work_unit == unit],
-            rules,
-        )
-        for posted in give(facts, came, hour_ms):
+    for unit in graph.work_units:
+        for posted in give(_unit_facts(graph, production, unit), _arrived(graph, traced, unit), hour_ms):
             hour.post(posted.account, posted.row, posted.amount, posted.quality)
     for held, sign in ((stock, -1), (traced.stock, 1)):
         for pool, content in held.items():
@@ -63,6 +51,25 @@ def oracle_hour(
                 hour.post(Account("stock", pool), row, sign * amount, quality)
     hour.net = {key: amount for key, amount in hour.net.items() if amount}
     return hour
+
+
+def _arrived(graph: PlantGraph, traced: Traced, unit: str) -> list[Content]:
+    came: list[Content] = [{} for _ in range(graph.buckets)]
+    for edge in graph.edges:
+        if edge.taker == unit:
+            for k, content in enumerate(traced.along[edge.index]):
+                for row, (amount, quality) in content.items():
+                    add(came[k], row, amount, quality)
+    return came
+
+
+def _unit_facts(graph: PlantGraph, production: Production, unit: str) -> UnitFacts:
+    return UnitFacts(
+        graph.work_units[unit],
+        [job for job in production.jobs if job.work_unit == unit],
+        [span for span in production.states if span.work_unit == unit],
+        {step: node.rule for step, node in graph.steps.items()},
+    )
 
 
 def _summed(buckets: Sequence[Content]) -> Content:

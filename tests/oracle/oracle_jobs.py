@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from oracle.oracle_numbers import HOUR_MS, MEASURED, r1
 from oracle.oracle_trace import Content, Row
+
 from plantprint.plant.graph import Place
 from plantprint.production import Job, StateSpan
 
@@ -43,7 +45,8 @@ class UnitFacts:
 
     def cuts(self, hour_ms: int) -> list[int]:
         instants = {hour_ms, hour_ms + HOUR_MS}
-        for span in (*self.jobs, *self.states):
+        spans: list[Job | StateSpan] = [*self.jobs, *self.states]
+        for span in spans:
             instants |= {edge for edge in (span.start_ms, span.end_ms) if edge is not None}
         return sorted(t_ms for t_ms in instants if hour_ms <= t_ms <= hour_ms + HOUR_MS)
 
@@ -92,7 +95,7 @@ def give(facts: UnitFacts, came: Sequence[Content], hour_ms: int) -> list[Posted
     """One work unit's hour: `came` is what arrived in each bucket."""
     at = facts.cuts(hour_ms)
     segments: list[tuple[int, int, Shares]] = []
-    for start, end in zip(at, at[1:], strict=False):
+    for start, end in pairwise(at):
         shares = facts.takers(start, end, hour_ms)
         if segments and segments[-1][2] == shares:  # an edge that changes nothing for anyone cuts nothing
             segments[-1] = (segments[-1][0], end, shares)

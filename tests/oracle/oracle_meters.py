@@ -7,6 +7,7 @@ state: it looks at every reading there is, whenever it was taken.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from oracle.oracle_numbers import ESTIMATED, HOUR_MS, MEASURED, MISSING, RECOVERED, differences, half_even
 
@@ -58,7 +59,7 @@ def counter_hour(
     """A register that never falls: interpolated at the edges, rounded there, differenced."""
     spans = [
         _Span(a.t_ms, b.t_ms, min(a.quality, b.quality, RECOVERED if b.t_ms - a.t_ms > max_gap_ms else MEASURED))
-        for a, b in zip(values, values[1:], strict=False)
+        for a, b in pairwise(values)
     ]
 
     def register(t_ms: int) -> int:
@@ -66,7 +67,7 @@ def counter_hour(
             return 0
         if t_ms <= values[0].t_ms:
             return half_even(values[0].value * step)
-        for a, b in zip(values, values[1:], strict=False):
+        for a, b in pairwise(values):
             if a.t_ms <= t_ms <= b.t_ms:
                 part = Fraction(t_ms - a.t_ms, b.t_ms - a.t_ms)
                 return half_even((a.value + (b.value - a.value) * part) * step)
@@ -80,7 +81,7 @@ def gauge_hour(
 ) -> list[Bucket]:
     """Per pair a trapezoid; a pair too far apart: each value holds half of `max_gap`, the middle is missing."""
     spans: list[_Span] = []
-    for a, b in zip(values, values[1:], strict=False):
+    for a, b in pairwise(values):
         worst = min(a.quality, b.quality)
         if b.t_ms - a.t_ms <= max_gap_ms:
             spans.append(_Span(a.t_ms, b.t_ms, worst))
@@ -91,7 +92,7 @@ def gauge_hour(
     def gathered(t_ms: int) -> int:
         """Everything until `t_ms`; each pair, and each half of a pair too far apart, is rounded anew."""
         total = 0
-        for a, b in zip(values, values[1:], strict=False):
+        for a, b in pairwise(values):
             if a.t_ms < t_ms:
                 total += sum(half_even(part * step / HOUR_MS) for part in _pair(a, b, min(t_ms, b.t_ms), max_gap_ms))
         return total

@@ -18,18 +18,20 @@ def base_plants() -> st.SearchStrategy[PlantGraph]:
 def rings(draw: st.DrawFn) -> PlantGraph:
     """Two to four pools of which any may feed any other, roofs on any, exports of any; one rest at the end of a chain."""
     names = [f"p{n + 1}" for n in range(draw(st.integers(2, 4)))]
-    pairs = {(giver, taker) for giver in names for taker in names if giver != taker and draw(st.booleans())}
-    pairs |= {(draw(st.sampled_from(sorted(SOURCES))), name) for name in names}
-    pairs |= {("pv", draw(st.sampled_from(names)))}
-    pairs |= {(name, draw(st.sampled_from([*WORK_UNITS, "losses"]))) for name in names}
-    if draw(st.booleans()):
-        pairs |= {(draw(st.sampled_from(names)), "export")}
+    among, sources, pools = st.booleans(), st.sampled_from(sorted(SOURCES)), st.sampled_from(names)
+    ends = st.sampled_from([*WORK_UNITS, "losses"])
+    pairs = {(giver, taker) for giver in names for taker in names if giver != taker and draw(among)}
+    pairs |= {(draw(sources), name) for name in names}
+    pairs |= {("pv", draw(pools))}
+    pairs |= {(name, draw(ends)) for name in names}
+    if draw(among):
+        pairs |= {(draw(pools), "export")}
     kinds = {name: draw(st.sampled_from(["conserving", "conserving", "converting"])) for name in names}
     flows: list[tuple[str, str, str, int]] = [(giver, taker, f"m-{giver}-{taker}", 1) for giver, taker in sorted(pairs)]
-    if draw(st.booleans()):
+    if draw(among):
         flows += [(names[0], "bay", "m-bay", 1), *(("bay", u, "rest", draw(st.integers(1, 3))) for u in WORK_UNITS[1:])]
         flows += [("bay", "unmetered", "rest", 5)]
-        if draw(st.booleans()):
+        if draw(among):
             flows += [("bay", "u1", "m-bay-u1", 1)]
         kinds["bay"] = "conserving"
     windows = {name: draw(st.sampled_from(["", " bucket", " hour"])) for name in kinds}
@@ -37,7 +39,7 @@ def rings(draw: st.DrawFn) -> PlantGraph:
     losses = [(giver, taker) for giver, taker, _, _ in flows if taker == "losses"]
     for pair in losses:
         others = [taker for giver, taker, _, _ in flows if giver == pair[0] and taker in WORK_UNITS]
-        if others and draw(st.booleans()):
+        if others and draw(among):
             more[pair] = {"disposition": "consumers"}
     return make_graph(
         flows,

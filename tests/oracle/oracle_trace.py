@@ -7,6 +7,7 @@ from fractions import Fraction
 from oracle.oracle_flows import EdgeHour, taker_order
 from oracle.oracle_numbers import MEASURED, r1
 from oracle.oracle_solve import solve
+
 from plantprint.plant.graph import Edge, Group, PlantGraph
 
 Row = tuple[str, int]
@@ -25,7 +26,8 @@ class Traced:
 
 
 def add(content: Content, row: Row, amount: int, quality: int) -> None:
-    if amount:
+    """A nothing that was only estimated counts: what is summed with it may be short."""
+    if amount or quality < MEASURED:
         known, worst = content.get(row, (0, MEASURED))
         content[row] = (known + amount, min(worst, quality))
 
@@ -51,6 +53,7 @@ class _Sharing:
     flows: Mapping[int, EdgeHour]
     traced: Traced
     hour_ms: int
+    start: Held = field(default_factory=dict)
 
     @property
     def given(self) -> list[Edge]:
@@ -62,6 +65,7 @@ class _Sharing:
 
     def work(self, held: Held) -> None:
         every = list(range(self.graph.buckets))
+        self.start = held
         for window in [every] if self.group.window == "hour" else [[k] for k in every]:
             content: Held = {pool: dict(held[pool]) for pool in self.group.pools}
             for edge in self.graph.edges:
@@ -70,7 +74,10 @@ class _Sharing:
                         for row, (amount, quality) in self.traced.along[edge.index][k].items():
                             add(content[edge.taker], row, amount, quality)
             held = self._window(content, window)
-        self.traced.stock |= {pool: content for pool, content in held.items() if content}
+        for pool, kept in held.items():
+            left = {row: (amount, self._cycle_worst(row, quality)) for row, (amount, quality) in kept.items() if amount}
+            if left:
+                self.traced.stock[pool] = left
 
     def _window(self, content: Held, window: Sequence[int]) -> Held:
         """Divides what the pools hold over the edges that leave the group; returns what finds no way out."""
@@ -119,10 +126,24 @@ class _Sharing:
 
     def _over_time(self, edge: Edge, row: Row, share: int, worst: int, window: Sequence[int]) -> None:
         has_rest = any(other.is_rest for other in self.given)
-        behind = [edge] if has_rest and not self.group.is_cyclic else self.given
+        behind = [edge] if has_rest else self.given
         quality = min(worst, *(self.flows[other.index].quality[k] for other in behind for k in window))
+        quality = self._cycle_worst(row, quality)
         for k, part in zip(window, r1(share, self._amounts(edge, window)), strict=True):
-            add(self.traced.along[edge.index][k], row, part, quality)
+            if part:
+                add(self.traced.along[edge.index][k], row, part, quality)
+
+    def _cycle_worst(self, row: Row, otherwise: int) -> int:
+        """In a cycle everything of the hour is behind everything: what came, what was there, what flowed inside."""
+        if not self.group.is_cyclic:
+            return otherwise
+        worst = min(quality for edge in self.given for quality in self.flows[edge.index].quality)
+        for content in self.start.values():
+            worst = min(worst, content.get(row, (0, MEASURED))[1])
+        for edge in self.graph.edges:
+            if edge.taker in self.group.pools and edge.giver not in self.group.pools:
+                worst = min(worst, *(content.get(row, (0, MEASURED))[1] for content in self.traced.along[edge.index]))
+        return worst
 
     def _export_first(
         self, content: Held, rows: Sequence[Row], size: Mapping[int, int]
@@ -157,9 +178,7 @@ class _Sharing:
         out = sum(size[other.index] for other in self.given if other.giver == edge.giver)
         return Fraction(size[edge.index], out) if size[edge.index] else Fraction(0)
 
-    def _visits(
-        self, amounts: Mapping[str, int], size: Mapping[int, int], open_pools: set[str]
-    ) -> dict[str, Fraction]:
+    def _visits(self, amounts: Mapping[str, int], size: Mapping[int, int], open_pools: set[str]) -> dict[str, Fraction]:
         """What passes through each pool: visits[j] = amounts[j] + Σ_i visits[i] · part[i, j], solved."""
         pools = sorted(open_pools)
         if len(pools) == 1 and not self.group.is_cyclic:

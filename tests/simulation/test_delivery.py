@@ -53,6 +53,7 @@ def test_kills_lose_nothing_and_double_nothing(wrong: str, broker_url: str, site
     report: dict[str, Any] = {"seed": seed, "wrong": wrong or "nothing"}
     meters = Meters(broker_url, site, STARTS_IN_S)
     with running(site, meters, broker_url, wrong) as rig, reported(report, capsys):
+        until(lambda: rig.flows_since(0), 30.0, "the first readings are acknowledged")
         # An edge that deleted its channel tables on PUBACK may stand still until its next start.
         storm = Storm(rig, random.Random(seed), flow_s_max=3.0 if wrong == "edge" else 30.0)
         report["kills"] = storm.kills

@@ -197,7 +197,9 @@ def test_a_meter_that_was_not_there_yet_is_not_missing_but_a_batch_before_it_is_
     series = hour_series(BUS, readings, HOUR)
     plain = account_hour(BUS, made, HOUR, series, EMPTY_CARRY, HOUR + HOUR_MS)
     told = account_hour(BUS, made, HOUR, series, EMPTY_CARRY, HOUR + HOUR_MS, dict.fromkeys(BUS.meters, first_ms))
-    assert {key[:6]: amount for key, amount in plain.net.items()} == {key[:6]: amount for key, amount in told.net.items()}
+    assert {key[:6]: amount for key, amount in plain.net.items()} == {
+        key[:6]: amount for key, amount in told.net.items()
+    }
     assert {int(hour.missing_ms.sum()) for hour in plain.meters.values()} == {10 * 60_000}
     assert {int(hour.missing_ms.sum()) for hour in told.meters.values()} == {0}
     assert len(plain.missing_ms) == 2

@@ -27,7 +27,7 @@ def meter_hour(
     return meter_span(series, hour_ms, hour_ms + HOUR_MS, bucket_s, state, until_ms)
 
 
-def meter_span(  # noqa: PLR0917 - `meter_hour` with its two ends named
+def meter_span(
     series: MeterSeries, start_ms: int, end_ms: int, bucket_s: int, state: CounterState | None, until_ms: int
 ) -> tuple[MeterHour, CounterState | None, list[Issue]]:
     """`meter_hour` over any whole number of buckets from `start_ms`; spans that meet give what one over both would."""

@@ -73,7 +73,7 @@ _table_decoder = msgspec.json.Decoder(list[ChannelDecl])
 _gap_decoder = msgspec.json.Decoder(Gap)
 
 
-def seal(  # noqa: PLR0917 - an envelope is its fields
+def seal(
     site: str,
     agent: str,
     epoch: str,
