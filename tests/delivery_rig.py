@@ -25,6 +25,7 @@ _WRONG = Path(__file__).with_name("delivery_wrong.py")
 _REPEATED = "plantprint_intake_repeated_chunks_total "
 # A disk that takes 100 ms to write: what a gateway's card or a busy array does, and where a crash finds a commit half done.
 _SLOW_COMMIT = {"commit_delay": "100000", "commit_siblings": "0"}
+_START_S_MAX = 30.0
 _COMMIT_S_MAX = 3.0
 
 Readings = dict[tuple[str, int], int]
@@ -79,19 +80,22 @@ class Rig:
         }
 
     def start(self) -> None:
-        """Returns once the edge has subscribed to its meters."""
+        """Returns once the collector has subscribed to the edge, and the edge to its meters."""
         self.database.start()
         self.database.wait_ready()
         plant = self._instance.path / "plant.yaml"
         plant.write_text(plant_yaml(self.site), "utf-8")
         setup.prepare(self.database.dsn, plant, self._meters.clock)
-        for child in (self.broker, self.collector, self.edge):
-            child.start()
-        log = self._instance.log("edge")
-        deadline_s = time.monotonic() + 30
-        while "mqtt_source_connected" not in log.tail(50):
-            assert self.edge.is_alive(), str(self.edge.failure("ended"))
-            assert time.monotonic() < deadline_s, str(self.edge.failure("has not subscribed to the meters"))
+        self.broker.start()
+        self._start_and_hear(self.collector, "broker_connected")
+        self._start_and_hear(self.edge, "mqtt_source_connected")
+
+    def _start_and_hear(self, child: Child, event: str) -> None:
+        child.start()
+        deadline_s = time.monotonic() + _START_S_MAX
+        while event not in self._instance.log(child.name).tail(50):
+            assert child.is_alive(), str(child.failure("ended"))
+            assert time.monotonic() < deadline_s, str(child.failure(f"has not said {event}"))
             time.sleep(0.02)
 
     def show_logs(self) -> None:

@@ -232,7 +232,7 @@ class Rig:
 
     def assert_clean(self) -> None:
         audit = self.audit()
-        assert not audit.findings
+        assert not audit.findings, [str(finding) for finding in audit.findings[:5]]
         assert audit.pending_marks == 0
 
 

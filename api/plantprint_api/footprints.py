@@ -22,7 +22,7 @@ async def load_library(ctx: Context, sources: Iterable[Source]) -> dict[str, Fac
     """The newest version of every factor that `sources` name: the site's own table over the one that ships."""
     ids = sorted({source.factor for source in sources})
     rows = await ctx.database.rows("factors", ids=ids)
-    stored = [Factor.from_json(row["body"]) for row in rows]
+    stored = [Factor.from_json({**row["body"], "version": row["version"]}) for row in rows]
     return latest([*(factor for factor in builtin_factors() if factor.factor_id in ids), *stored])
 
 

@@ -258,6 +258,7 @@ def test_at_its_cap_the_quarantine_stops_the_acknowledgement(
         ('{"kind": "data"}', 10**10, True),
         (FAST_CLOCK, 10**9, True),
     ],
+    ids=["wall, a little", "wall, too far", "data", "run"],
 )
 def test_impossible_times_are_told_by_the_clock_of_the_site(
     intake: Intake, agent: FakeAgent, database_url: str, clock: str, ahead_ms: int, accepted: bool

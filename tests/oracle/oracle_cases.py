@@ -10,7 +10,7 @@ from accounting_cases import HOUR, HOUR_MS, NO_PRODUCTION
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from oracle.oracle_hour import NOTHING_HELD, Key, oracle_hour
-from oracle.oracle_meters import Bucket, Value, amount_hour, counter_hour, gauge_hour, winners
+from oracle.oracle_meters import Bucket, Value, amount_hour, counter_hour, gauge_hour, winners, without_dips
 from oracle.oracle_numbers import MISSING
 from oracle.oracle_plants import base_plants
 from random_plants import HOURS, productions
@@ -81,14 +81,27 @@ def feeds(draw: st.DrawFn, *, large: bool = False) -> Fed:
             times.append(times[-1] + gap)
         times = [t_ms for t_ms in times if t_ms < END_MS + HOUR_MS // 2]
     facts: list[Reading] = []
-    value = draw(st.integers(1, 1000))
+    value = draw(st.integers(1, 1000) | st.integers(10**7, 10**8))
     for t_ms in times:
         value = value + draw(steps) if kind == "counter" else draw(steps)
         facts.append(Reading(t_ms, value, draw(st.sampled_from([3, 3, 3, 3, 3, 1]))))
+    if kind == "counter":
+        facts += draw(_dips(facts))
     facts += draw(_false_starts(facts))
     return Fed(
         Channel("gw", "c", unit, decimals, kind, PERIOD_S if kind == "amount" else 0), ratio, per_unit, tuple(facts)
     )
+
+
+@st.composite
+def _dips(draw: st.DrawFn, facts: Sequence[Reading]) -> list[Reading]:
+    """Readings of zero or of a little less, each alone between two good ones, where one step is no tenth of the register."""
+    dips = []
+    for a, b in zip(facts[::4], facts[1::4], strict=False):
+        low = draw(st.sampled_from([None, None, 0, a.value - 1, a.value - a.value // 50]))
+        if low is not None and low < a.value and a.value >= 10**7:
+            dips.append(Reading(draw(st.integers(a.t_ms + 1, b.t_ms - 1)), low))
+    return dips
 
 
 @st.composite
@@ -177,6 +190,8 @@ def meter_buckets(facts: Facts, meter: str, hour_ms: int, until_ms: int) -> list
     if fed.channel.kind == "amount":
         return amount_hour(values, fed.step, PERIOD_S * 1000, hour_ms, bucket_s, until_ms)
     max_gap_ms = facts.graph.meters[meter].max_gap_s * 1000
+    if fed.channel.kind == "counter":
+        values = without_dips(values)
     count = counter_hour if fed.channel.kind == "counter" else gauge_hour
     return count(values, fed.step, max_gap_ms, hour_ms, bucket_s, until_ms)
 

@@ -1,6 +1,6 @@
 """Oracle: what a meter counted in each bucket of an hour, from all readings of its channel at once.
 
-Plain cases of section 1 only: registers that never fall, gauges, amounts that do not overlap. The oracle knows no carried
+Plain cases of section 1 only: registers that never fall for longer than a reading, gauges, amounts that do not overlap. The oracle knows no carried
 state: it looks at every reading there is, whenever it was taken.
 """
 
@@ -14,11 +14,12 @@ from oracle.oracle_numbers import ESTIMATED, HOUR_MS, MEASURED, MISSING, RECOVER
 
 @dataclass(frozen=True)
 class Value:
-    """A reading: when, the channel's integer, quality."""
+    """A reading: when, the channel's integer, quality; whether the register had fallen a little just then."""
 
     t_ms: int
     value: int
     quality: int = MEASURED
+    is_dip: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,22 @@ def winners(facts: Sequence[tuple[int, int, int, int]]) -> list[Value]:
     return [Value(t_ms, value, quality) for t_ms, (_, quality, value) in sorted(best.items())]
 
 
+def without_dips(values: Sequence[Value]) -> list[Value]:
+    """A register that falls for one reading and is back with the next has not fallen.
+
+    Down to nine tenths it jitters: it stood still, its base stays at the highest. Below that the reading is a bad one.
+    """
+    good: list[Value] = []
+    for number, value in enumerate(values):
+        base = good[-1].value if good else value.value
+        back = number + 1 < len(values) and values[number + 1].value >= base
+        if value.value >= base or not back:
+            good.append(value)
+        elif 10 * value.value >= 9 * base:
+            good.append(Value(value.t_ms, base, value.quality, is_dip=True))
+    return good
+
+
 def edges(hour_ms: int, bucket_s: int) -> list[int]:
     return [hour_ms + k * bucket_s * 1000 for k in range(3600 // bucket_s + 1)]
 
@@ -57,10 +74,10 @@ def counter_hour(
     values: Sequence[Value], step: Fraction, max_gap_ms: int, hour_ms: int, bucket_s: int, until_ms: int
 ) -> list[Bucket]:
     """A register that never falls: interpolated at the edges, rounded there, differenced."""
-    spans = [
-        _Span(a.t_ms, b.t_ms, min(a.quality, b.quality, RECOVERED if b.t_ms - a.t_ms > max_gap_ms else MEASURED))
-        for a, b in pairwise(values)
-    ]
+    spans = []
+    for a, b in pairwise(values):
+        unsure = b.is_dip or b.t_ms - a.t_ms > max_gap_ms  # the amount is right, when it flowed is not
+        spans.append(_Span(a.t_ms, b.t_ms, min(a.quality, b.quality, RECOVERED if unsure else MEASURED)))
 
     def register(t_ms: int) -> int:
         if not values:

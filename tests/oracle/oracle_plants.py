@@ -39,7 +39,7 @@ def rings(draw: st.DrawFn) -> PlantGraph:
     losses = [(giver, taker) for giver, taker, _, _ in flows if taker == "losses"]
     for pair in losses:
         others = [taker for giver, taker, _, _ in flows if giver == pair[0] and taker in WORK_UNITS]
-        if others and draw(among):
+        if draw(among) and others:
             more[pair] = {"disposition": "consumers"}
     return make_graph(
         flows,
