@@ -76,7 +76,9 @@ class SiteAccountant:
         replace_issues(conn, self.site, "production", None, facts.production(facts.model(now_ms)).issues)
 
     def _late(self, conn: Conn, facts: SiteFacts, marks: Marks) -> list[Touched]:
-        """What changed readings touch before the hours that are kept in memory."""
+        """What changed readings touch before the hours that are kept in memory; nothing while no hour is settled."""
+        if settled_bounds(conn, self.site) is None:
+            return []
         if self._open is None:
             late = marks.channels
         else:

@@ -1,6 +1,7 @@
 """Oracle: what a meter counted in each bucket of an hour, from all readings of its channel at once.
 
-Plain cases of section 1 only: registers that never fall for longer than a reading, gauges, amounts that do not overlap. The oracle knows no carried
+Plain cases of section 1 only: registers that never fall for longer than a reading,
+gauges, amounts that do not overlap. The oracle knows no carried
 state: it looks at every reading there is, whenever it was taken.
 """
 
