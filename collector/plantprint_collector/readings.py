@@ -46,7 +46,7 @@ with changed as (
     where (excluded.revision, excluded.quality, excluded.value) > (o.revision, o.quality, o.value)
     returning channel_id, measured_at)
 select channel_id, {_TO_MS.format("min(measured_at)")}, {_TO_MS.format("max(measured_at)")}, count(*)
-from changed group by channel_id
+from changed group by channel_id, date_bin('1 hour', measured_at, 'epoch') order by 1, 2
 """
 _BATCH_CONFLICTS = f"""
 insert into reading_conflict (channel_id, measured_at, kept, refused)

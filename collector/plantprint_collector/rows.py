@@ -14,6 +14,7 @@ Array = NDArray[np.int64]
 CHANNEL, T, VALUE, QUALITY, REVISION = range(5)
 
 DAY_MS = 86_400_000
+MARK_GAP_MS = 3_600_000
 _POSTGRES_EPOCH_MS = 946_684_800_000
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
 _TRAILER = struct.pack("!h", -1)
@@ -75,8 +76,11 @@ def copy_bytes(rows: Array) -> bytes:
 
 
 def marks(rows: Array) -> Array:
-    """Per channel of sorted rows (channel_id, first t_ms, last t_ms), shape (n, 3)."""
-    first, last = _bounds(rows)
+    """Spans of sorted rows (channel_id, first t_ms, last t_ms), shape (n, 3): a channel's, cut where it pauses for an hour.
+
+    Backlog and live rows of one commit must not mark the time between them.
+    """
+    first, last = _bounds(rows, MARK_GAP_MS)
     return np.column_stack((rows[first, CHANNEL], rows[first, T], rows[last, T]))
 
 
@@ -85,8 +89,11 @@ def newest(rows: Array) -> Array:
     return rows[_bounds(rows)[1]]
 
 
-def _bounds(rows: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    change = np.flatnonzero(rows[1:, CHANNEL] != rows[:-1, CHANNEL])
+def _bounds(rows: Array, gap_ms: int | None = None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    differs = rows[1:, CHANNEL] != rows[:-1, CHANNEL]
+    if gap_ms is not None:
+        differs = differs | (rows[1:, T] - rows[:-1, T] > gap_ms)
+    change = np.flatnonzero(differs)
     return np.concatenate(([0], change + 1)), np.concatenate((change, [len(rows) - 1]))
 
 

@@ -60,3 +60,9 @@ def test_nothing_is_nothing() -> None:
     assert len(r.unique([]).rows) == 0
     assert r.days(np.array([], np.int64)) == set()
     assert r.days(np.array([-1, 0, 1, r.DAY_MS], np.int64)) == {-1, 0, 1}
+
+
+def test_backlog_and_live_rows_do_not_mark_the_time_between_them() -> None:
+    hour = 3_600_000
+    table = array([(1, 0, 5, 3, 0), (1, 1000, 6, 3, 0), (1, 9 * hour, 7, 3, 0), (2, 10, 1, 3, 0)])
+    assert r.marks(table).tolist() == [[1, 0, 1000], [1, 9 * hour, 9 * hour], [2, 10, 10]]
