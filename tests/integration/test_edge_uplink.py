@@ -129,12 +129,18 @@ async def test_while_the_collector_is_deaf_the_broker_is_not_flooded(
             assert lanes == {"live", "fill"}
 
 
-async def test_without_a_collector_chunks_wait(tmp_path: Path, broker_url: str, site: str) -> None:
-    async with rig(tmp_path, broker_url, site) as edge:
+async def test_without_a_collector_chunks_wait(tmp_path: Path, site: str) -> None:
+    # A broker of its own: on the shared one a collector of another test may have left its session.
+    with servers.mosquitto() as url:
+        await _waits_without_a_collector(tmp_path, url, site)
+
+
+async def _waits_without_a_collector(tmp_path: Path, url: str, site: str) -> None:
+    async with rig(tmp_path, url, site) as edge:
         await edge.send(30)
         await eventually(lambda: edge.uplink.counts.unheard > 0, "the broker says that nobody listens")
         assert edge.committer.stats.unacked_chunks == 31
-        with MemoryCollector(broker_url, site) as collector:
+        with MemoryCollector(url, site) as collector:
             await edge.until_delivered()
             assert complete(collector, 300)
 

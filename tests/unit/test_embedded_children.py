@@ -90,7 +90,9 @@ def test_ignored_signals_do_not_reach_the_child(instance: Instance) -> None:
     child = Child("mask", Command(["grep", "SigIgn", "/proc/self/status"]), instance.log("mask"))
     child.start()
     wait_for(lambda: not child.is_alive())
-    assert int(instance.log("mask").tail(1).split()[1], 16) == 0
+    assert (
+        int(instance.log("mask").tail(1).split()[1], 16) & 0x7FFFFFFF == 0
+    )  # signals 1 to 31; those above are libc's own
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
