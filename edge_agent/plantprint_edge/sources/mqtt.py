@@ -105,7 +105,16 @@ class MqttReader:
         return client
 
     async def _listen(self, client: aiomqtt.Client) -> None:
-        acks: asyncio.Queue[_Ack] = asyncio.Queue()
+        # What a kept session holds comes at once, and iotcore answers nothing while 100 messages wait to be acknowledged.
+        reading = asyncio.create_task(self._take_all(client), name=f"{self._source.name} messages")
+        try:
+            await self._subscribe(client)
+            await reading
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
         for topic in self._topics:
             granted = await client.subscribe(topic, qos=1)
             if any(_refused(code) for code in granted):
@@ -115,6 +124,9 @@ class MqttReader:
         self._backoff.reset()
         self.connections += 1
         log.info("mqtt_source_connected", source=self._source.name, topics=len(self._topics))
+
+    async def _take_all(self, client: aiomqtt.Client) -> None:
+        acks: asyncio.Queue[_Ack] = asyncio.Queue()
         acker = asyncio.create_task(_acknowledge(client, acks), name=f"{self._source.name} acks")
         try:
             async for message in client.messages:
