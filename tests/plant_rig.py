@@ -56,7 +56,12 @@ class RunningPlant:
             if self.process.poll() is not None:
                 break
             time.sleep(0.2)
-        raise AssertionError(f"{what}: not within {timeout_s} s; the run said:\n{self.log.read_text()[-3000:]}")
+        raise AssertionError(f"{what}: not within {timeout_s} s; the run said:\n{self.said()}")
+
+    def said(self) -> str:
+        """The ends of the run's output and of each part's log, for a failure that has to be understood from afar."""
+        logs = [self.log, *sorted((self.folder / "logs").glob("*.log"))]
+        return "\n".join(f"-- {log.name}\n{log.read_text(errors='replace')[-3000:]}" for log in logs)
 
     def wait_live(self) -> None:
         """Until readings are on the page."""
