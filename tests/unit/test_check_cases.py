@@ -67,20 +67,42 @@ def test_there_are_cases_and_the_project_has_a_copy() -> None:
 
 
 def test_a_shape_that_nobody_knows_fails_and_says_which() -> None:
-    with pytest.raises(LookupError, match=r"topic 'magic' with inputs a, b"):
-        compute(Case("magic", {"a": 1, "b": 2}, "kg"))
+    with pytest.raises(LookupError, match=r"topic 'magic' with inputs x, y, z"):
+        compute(Case("magic", {"x": 1, "y": 2, "z": 3}, "kg"))
+
+
+def test_a_topic_in_other_words_is_known_by_its_inputs() -> None:
+    assert compute(Case("evaporation", {"m_t": 1, "h": 2762.75, "base": 83.74}, "GJ")) == pytest.approx(2.67901)
+    assert compute(Case("activity", {"gallons": Decimal(10), "ef": Decimal("8.78")}, "kg")) == pytest.approx(87.8)
 
 
 def compute(case: Case) -> Result:
-    """The first recipe whose words are in the topic and whose inputs are exactly these computes the case."""
+    """The first recipe whose words are in the topic and whose inputs are exactly these computes the case.
+
+    A topic in other words is recognised where only one recipe has these inputs.
+    """
     topic, names = case.topic.lower(), frozenset(case.inputs)
-    for words, shape, recipe in RECIPES:
-        fits = names == frozenset(shape.split()) or (shape == "any two" and len(names) == 2)
-        if fits and any(word in topic for word in words.split("|")):
+    fitting = [(words, recipe) for words, shape, recipe in RECIPES if _fits(shape, names)]
+    for words, recipe in fitting:
+        if any(word in topic for word in words.split("|")):
             return recipe(case)
+    certain = {recipe for _, recipe in fitting} - {_difference, _sum_of_parts}
+    if len(certain) == 1:
+        return certain.pop()(case)
     raise LookupError(
         f"no recipe for topic {case.topic!r} with inputs {', '.join(case.inputs)}: add one to RECIPES in {__file__}"
     )
+
+
+def _fits(shape: str, names: frozenset[str]) -> bool:
+    match shape:
+        case "any two":
+            return len(names) == 2
+        case "any ef":
+            return len(names) == 2 and "ef" in names
+        case "any":
+            return len(names) > 1
+    return names == frozenset(shape.split())
 
 
 # ---- steam and combustion --------------------------------------------------------------------------------------------
@@ -241,6 +263,12 @@ def _one(amount: str, factor: str, unit: str = "kg") -> Callable[[Case], Result]
     return lambda case: _emission([(Decimal(case.inputs[amount]), unit, Decimal(case.inputs[factor]), unit)])
 
 
+def _any_activity(case: Case) -> Result:
+    """An amount under any name, its factor per the same unit."""
+    (amount,) = (value for name, value in case.inputs.items() if name != "ef")
+    return _emission([(Decimal(amount), "kg", Decimal(case.inputs["ef"]), "kg")])
+
+
 def _steam_and_power(case: Case) -> Result:
     """A route's energy in MJ with electricity's factor per kWh and heat's per MJ."""
     i = case.inputs
@@ -351,6 +379,8 @@ RECIPES: list[tuple[str, str, Callable[[Case], Result]]] = [
     ("route|step table", "el heat ef_el ef_heat", _steam_and_power),
     ("change", "new old", _change),
     ("against", "ev ice", _difference),
+    ("adds up", "any", _sum_of_parts),
+    ("combustion|electricity|freight|transport|distance|purchased|activity|check", "any ef", _any_activity),
     ("difference|minus|dyeing|against", "any two", _difference),
     ("sum", "x u", _quadrature_sum),
     ("product", "u", _quadrature_product),
