@@ -1,17 +1,28 @@
 """Commands about a site's model, and accounting of a document of facts."""
 
 import json
+import sys
 from pathlib import Path
+from typing import Literal
 
 import typer
 
 from plantprint_cli.errors import need
 from plantprint_cli.operate import DATABASE
 
+Form = Literal["tree", "mermaid", "dot", "json"]
+Lang = Literal["en", "zh"]
+
+# A drawing that goes into a file or pipe is not cut at a terminal's width.
+_FILE_COLUMNS = 400
+
 
 def register(app: typer.Typer) -> None:
-    model = typer.Typer(no_args_is_help=True, help="The plant model: check a file, apply it, export its schema.")
+    model = typer.Typer(
+        no_args_is_help=True, help="The plant model: check a file, draw it, apply it, export its schema."
+    )
     model.command(name="check")(model_check)
+    model.command(name="show")(model_show)
     model.command(name="apply")(model_apply)
     model.command(name="schema")(model_schema)
     app.add_typer(model, name="model")
@@ -27,6 +38,28 @@ def model_check(plant: Path = typer.Argument(..., exists=True, dir_okay=False, h
     typer.echo(
         f"{plant}: good; {len(graph.meters)} meters, {len(graph.edges)} flows, {len(graph.work_units)} work units"
     )
+
+
+def model_show(
+    plant: Path = typer.Argument(..., exists=True, dir_okay=False, help="plant.yaml"),
+    form: Form = typer.Option("tree", "--format", help="Mermaid is for Markdown, dot for Graphviz."),
+    lang: Lang = typer.Option("en", "--lang", help="The language of names."),
+    as_json: bool = typer.Option(False, "--json", help="The same as --format json."),
+) -> None:
+    """Draw the plant graph: what flows from each source over pools and stores to work units, and which meters say so."""
+    from rich.console import Console
+
+    from plantprint.plant.graph import compile_plant
+    from plantprint.plant.load import load_plant
+    from plantprint_cli import model_show as show
+
+    graph = compile_plant(load_plant(plant.read_text(encoding="utf-8"), str(plant)))
+    if as_json or form == "json":
+        typer.echo(json.dumps(show.as_json(graph), indent=2, ensure_ascii=False))
+    elif form == "tree":
+        Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_COLUMNS).print(show.tree(graph, lang))
+    else:
+        typer.echo(show.drawing(graph, form, lang))
 
 
 def model_apply(
