@@ -62,16 +62,23 @@ def timescale_server(limits: Mapping[str, int] | None = None) -> Iterator[Timesc
                 _stop(process)
 
 
-@pytest.fixture(scope="session")
-def timescale() -> Iterator[TimescaleServer]:
-    """One server for the whole run; without Node the tests are skipped, in CI (PLANTPRINT_CI=1) they fail."""
+@contextlib.contextmanager
+def available_timescale(limits: Mapping[str, int] | None = None) -> Iterator[TimescaleServer]:
+    """`timescale_server` for a test: without Node it is skipped, in CI (PLANTPRINT_CI=1) it fails."""
     with contextlib.ExitStack() as stack:
         try:
-            server = stack.enter_context(timescale_server())
+            server = stack.enter_context(timescale_server(limits))
         except TimescaleUnavailableError as error:
             if os.environ.get("PLANTPRINT_CI") == "1":
                 raise
             pytest.skip(str(error))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def timescale() -> Iterator[TimescaleServer]:
+    """One server for the whole run."""
+    with available_timescale() as server:
         yield server
 
 

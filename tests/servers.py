@@ -67,6 +67,14 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
+def need_mosquitto(why: str = "") -> str:
+    """Its path; without it the test is skipped, in CI it fails."""
+    program = find_mosquitto()
+    if program is None:
+        (pytest.fail if in_ci() else pytest.skip)(f"mosquitto is not installed: apt-get install mosquitto{why}")
+    return program
+
+
 @contextlib.contextmanager
 def mosquitto(port: int | None = None) -> Iterator[str]:
     """URL of Debian's broker on a loopback port, with queues no test fills."""
@@ -77,9 +85,7 @@ def mosquitto(port: int | None = None) -> Iterator[str]:
         config = folder / "mosquitto.conf"
         config.write_text(MOSQUITTO_CONFIG.format(port=port), encoding="utf-8")
         account = find_account("nobody") if os.geteuid() == 0 else None
-        program = find_mosquitto()
-        if program is None:
-            (pytest.fail if in_ci() else pytest.skip)("mosquitto is not installed: apt-get install mosquitto")
+        program = need_mosquitto()
         command = Command([program, "-c", str(config)], cwd=folder, account=account)
         with Child("mosquitto", command, SizeLimitedLog(folder / "log", 1_000_000)) as child:
             _wait_listening(child, port)

@@ -112,11 +112,11 @@ class BrokerLink:
             client.unsubscribe(foreign)
         mine = [*self._filters(self._settings.collector_slots), topics.state_filter(), topics.production_filter()]
         client.subscribe([(name, SubscribeOptions(qos=1)) for name in mine])
-        self._metrics.connected.labels("broker").set(1)
         log.info("broker_connected", slots=self._settings.collector_slots, session_present=flags.session_present)
 
     def _on_subscribe(self, _: Any, __: Any, ___: int, reasons: list[ReasonCode], ____: Any) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
+        self._metrics.connected.labels("broker").set(0 if refused else 1)  # what is not subscribed does not come
         if refused:
             log.error(
                 "broker_refuses_subscription", reasons=refused, remedy="allow the collector its filters in the ACL"

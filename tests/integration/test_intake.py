@@ -423,8 +423,7 @@ def test_run_ends_when_asked(database_url: str, broker_url: str, site: str, agen
 
 def test_broker_away_and_back_without_its_memory(database_url: str, site: str) -> None:
     """The subscriptions are gone with the broker's sessions; agents send again what was not acknowledged."""
-    if not servers.find_mosquitto():
-        pytest.skip("mosquitto is not installed")
+    servers.need_mosquitto()
     port = find_free_port(set())
     with servers.mosquitto(port) as url:
         intake = Intake(settings(database_url, url, site))

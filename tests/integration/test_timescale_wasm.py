@@ -14,7 +14,13 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
-from fixtures_timescale import TimescaleServer, TimescaleUnavailableError, timescale, timescale_server  # noqa: F401
+from fixtures_timescale import (  # noqa: F401
+    TimescaleServer,
+    TimescaleUnavailableError,
+    available_timescale,
+    timescale,
+    timescale_server,
+)
 from psycopg import errors
 from psycopg.types.multirange import Int8Multirange
 from psycopg.types.range import Int8Range
@@ -424,7 +430,7 @@ async def read_async(dsn: str) -> tuple[object, ...] | None:
 
 def test_limits_are_errors_with_a_sqlstate_and_sigterm_is_a_clean_end() -> None:
     limits = {"max-message": 100_000, "max-copy": 200_000, "max-connections": 2, "lock-wait": 1}
-    with timescale_server(limits) as server:
+    with available_timescale(limits) as server:
         with psycopg.connect(server.dsn) as one, psycopg.connect(server.dsn, autocommit=True) as two:
             with pytest.raises(psycopg.OperationalError, match="too many connections"):
                 psycopg.connect(server.dsn)

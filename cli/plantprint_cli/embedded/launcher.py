@@ -30,9 +30,10 @@ def main() -> None:
     # The parent may have died before the kernel knew that we want to hear of it.
     if os.getppid() != parent_pid:
         sys.exit(EXIT_PARENT_GONE)
-    # Python ignores these two, and an ignored signal would stay ignored in the program we become.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    # An ignored signal would stay ignored in the program we become: Python ignores the first two, a shell that starts
+    # something in the background the others.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execv(command[0], command)  # noqa: S606  to become it is the point
     except OSError as error:
