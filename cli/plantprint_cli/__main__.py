@@ -5,7 +5,17 @@ import sys
 import typer
 
 from plantprint import __version__
-from plantprint_cli import bench, edge_commands, factor_commands, operate, plant_commands, run, services, trials
+from plantprint_cli import (
+    bench,
+    edge_commands,
+    event_commands,
+    factor_commands,
+    operate,
+    plant_commands,
+    run,
+    services,
+    trials,
+)
 
 app = typer.Typer(
     name="plantprint",
@@ -14,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Live carbon footprints of production batches, from the plant's own meters. Start with: plantprint run",
 )
-for module in (run, edge_commands, services, operate, plant_commands, factor_commands, trials, bench):
+for module in (run, edge_commands, services, operate, event_commands, plant_commands, factor_commands, trials, bench):
     module.register(app)
 
 
