@@ -1,8 +1,12 @@
-"""Which errors are the user's to solve: shown as one line, without a trace."""
+"""Which errors are the user's to solve: shown as one line, without a trace; and what commands that need a part share."""
 
 from importlib.util import find_spec
 
 import typer
+
+DATABASE = typer.Option(
+    ..., "--database-url", envvar="PLANTPRINT_DATABASE_URL", help="libpq URL of the database.", show_envvar=True
+)
 
 
 class CommandError(RuntimeError):

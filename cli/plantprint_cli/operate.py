@@ -1,4 +1,4 @@
-"""Commands for operators: migrate, recompute, audit, deadletter, doctor, dashboards."""
+"""Commands for operators: migrate, audit, deadletter, doctor, dashboards."""
 
 import dataclasses
 import json
@@ -7,26 +7,25 @@ from pathlib import Path
 
 import typer
 
-from plantprint_cli.errors import CommandError, need
+from plantprint_cli import recomputing
+from plantprint_cli.errors import DATABASE, need
 from plantprint_cli.logs import configure_logging
-
-DATABASE = typer.Option(
-    ..., "--database-url", envvar="PLANTPRINT_DATABASE_URL", help="libpq URL of the database.", show_envvar=True
-)
 
 
 def register(app: typer.Typer) -> None:
     app.command()(migrate)
     app.command(name="setup-site", hidden=True)(setup_site)
     app.command()(audit)
-    app.command()(recompute)
+    app.command()(recomputing.recompute)
     app.command()(doctor)
     app.command()(dashboards)
     deadletter = typer.Typer(
-        no_args_is_help=True, help="Messages that were set aside: list them, replay them after a fix."
+        no_args_is_help=True,
+        help="Messages that were set aside: list them, replay them after a fix, discard what nobody can use.",
     )
     deadletter.command(name="list")(deadletter_list)
     deadletter.command(name="replay")(deadletter_replay)
+    deadletter.command(name="discard")(deadletter_discard)
     app.add_typer(deadletter, name="deadletter")
 
 
@@ -76,28 +75,6 @@ def audit(
         for line in report.lines():
             typer.echo(line)
     raise typer.Exit(0 if report.clean else 1)
-
-
-def recompute(
-    site: str = typer.Argument(..., help="The site."),
-    from_: str = typer.Option(..., "--from", help="Start, RFC 3339 such as 2026-11-01T00:00:00Z."),
-    to: str = typer.Option(..., "--to", help="End, RFC 3339."),
-    database_url: str = DATABASE,
-) -> None:
-    """Account a span again from stored readings; corrections are posted where something differs. The collector does the work."""
-    need("psycopg", "collector")
-    import psycopg
-
-    from plantprint.times import parse_instant
-    from plantprint_collector import store
-
-    try:
-        low, high = parse_instant(from_), parse_instant(to)
-    except ValueError as error:
-        raise CommandError(str(error)) from error
-    with psycopg.connect(database_url) as conn:
-        store.mark_site(conn, site, from_ms_=low, to_ms_=high, cause="recompute")
-    typer.echo("marked; the running collector accounts it again in its next pass")
 
 
 def doctor(
@@ -159,3 +136,17 @@ def deadletter_replay(database_url: str = DATABASE, as_json: bool = typer.Option
     typer.echo(f"stored: {report.letters} letters, {report.readings} readings; {report.readings_left} readings stay")
     for letter, reason in report.failed.items():
         typer.echo(f"letter {letter} stays: {reason}")
+
+
+def deadletter_discard(
+    letters: list[int] = typer.Argument(..., help="Their numbers, from `deadletter list`."),
+    database_url: str = DATABASE,
+    yes: bool = typer.Option(False, "--yes", help="Do not ask."),
+) -> None:
+    """Delete letters for good. What an agent was told is stored (acknowledged=True) exists nowhere else."""
+    need("psycopg", "collector")
+    from plantprint_collector import deadletter
+
+    if not yes:
+        typer.confirm(f"Delete {len(letters)} letters for good?", abort=True)
+    typer.echo(f"{deadletter.discard(database_url, letters)} discarded")

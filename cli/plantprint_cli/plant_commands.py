@@ -7,8 +7,7 @@ from typing import Literal
 
 import typer
 
-from plantprint_cli.errors import need
-from plantprint_cli.operate import DATABASE
+from plantprint_cli.errors import DATABASE, need
 
 Form = Literal["tree", "mermaid", "dot", "json"]
 Lang = Literal["en", "zh"]
