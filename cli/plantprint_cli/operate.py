@@ -15,6 +15,7 @@ from plantprint_cli.logs import configure_logging
 def register(app: typer.Typer) -> None:
     app.command()(migrate)
     app.command(name="setup-site", hidden=True)(setup_site)
+    app.command()(restored)
     app.command()(audit)
     app.command()(recomputing.recompute)
     app.command()(doctor)
@@ -43,6 +44,21 @@ def migrate(database_url: str = DATABASE, as_json: bool = typer.Option(False, "-
     typer.echo(f"tier {report.tier}: {len(report.applied)} applied, {report.known} were there")
     for note in report.notes:
         typer.echo(note)
+
+
+def restored(database_url: str = DATABASE) -> None:
+    """Say that the database came back from a copy that it cannot know of itself, such as a base backup or a copied disk.
+
+    Agents then send again what they kept. Restart the collector afterwards. A restored dump, a recovery to a point in
+    time and a failover are noticed without it.
+    """
+    need("psycopg", "collector")
+    import psycopg
+
+    from plantprint_collector import store
+
+    with psycopg.connect(database_url) as conn:
+        typer.echo(f"the store is now {store.renew_store_id(conn)}; restart the collector")
 
 
 def setup_site(plant: Path, database_url: str = DATABASE) -> None:

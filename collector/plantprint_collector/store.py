@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from plantprint.facts import Issue, ProductionEvent
-from plantprint.times import SiteClock, from_ms, parse_instant
+from plantprint.times import HOUR_MS, SiteClock, format_instant, from_ms, hour_floor, parse_instant
 
 Conn = Connection[tuple[Any, ...]]
 EventStatus = Literal["stored", "known", "conflict"]
@@ -21,10 +21,11 @@ EventStatus = Literal["stored", "known", "conflict"]
 OPEN_START_MS = 0
 OPEN_END_MS = parse_instant("3000-01-01T00:00:00Z")
 
-# The id changes by itself when the data was dumped and restored (another system), or when the server was recovered to
-# a point in time or replaced by its standby (another timeline): then chunks may be missing that it had acknowledged.
+# The id changes by itself when a dump was restored (another table, perhaps on another system), or when the server was
+# recovered to a point in time or replaced by its standby (another timeline): then chunks may be missing that it had
+# acknowledged.
 _STORE_ID = (
-    "select value || '.' || (select system_identifier from pg_control_system())"
+    "select value || '.' || 'meta'::regclass::oid || '.' || (select system_identifier from pg_control_system())"
     " || '.' || left(pg_walfile_name(pg_current_wal_lsn()), 8) from meta where key = 'store_id'"
 )
 
@@ -70,15 +71,19 @@ def apply_plant_model(
 ) -> int:
     """Stores a model and returns its version; the first one applies from the beginning, whatever it says.
 
-    A model whose text is already the newest version changes nothing and returns that version.
+    A model whose text is already the newest version changes nothing and returns that version. Raises `ValueError` for
+    an effective time that is no full hour.
     """
+    if effective_ms is not None and effective_ms != hour_floor(effective_ms):
+        remedy = f"use {format_instant(hour_floor(effective_ms))}; valid_from of a binding may lie inside an hour"
+        raise ValueError(f"a model takes effect at a full hour (UTC), not at {format_instant(effective_ms)}: {remedy}")
     ensure_site(conn, site)
     conn.execute("select from site where site = %s for update", (site,))  # one version after the other
     newest = conn.execute(
         "select version, yaml, effective_at from plant_model where site = %s order by version desc limit 1", (site,)
     ).fetchone()
     effective_at = None if newest is None or effective_ms is None else from_ms(effective_ms)
-    if newest is not None and newest[1] == yaml_text and newest[2] == effective_at:
+    if newest is not None and newest[1] == yaml_text and (newest[0] == 1 or newest[2] == effective_at):
         return int(newest[0])
     version = 1 if newest is None else int(newest[0]) + 1
     conn.execute(
@@ -86,7 +91,8 @@ def apply_plant_model(
         (site, version, effective_at, Jsonb(body_json), yaml_text),
     )
     conn.execute("update site set name = %s where site = %s", (Jsonb(body_json["site"]["name"]), site))
-    start_ms = OPEN_START_MS if newest is None or effective_ms is None else effective_ms
+    # An hour before it takes effect the channels that it binds are followed, so that their first stretch is not lost.
+    start_ms = OPEN_START_MS if newest is None or effective_ms is None else effective_ms - HOUR_MS
     mark_site(conn, site, from_ms_=start_ms, to_ms_=OPEN_END_MS, cause=f"model {version}")
     return version
 
