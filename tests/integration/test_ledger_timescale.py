@@ -1,7 +1,6 @@
 """The ledger on TimescaleDB: hours settle, a day is compressed, a late reading in it reverses postings, the audit is clean."""
 
 import pytest
-from accounting_cases import HOUR
 from ledger_rig import Rig, mill, steady
 
 from plantprint.facts import Reading
