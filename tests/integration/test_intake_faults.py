@@ -1,0 +1,212 @@
+"""Faults between collector and database, and agents that are there twice: nothing lost, doubled or acknowledged too early."""
+
+import asyncio
+import random
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from collector_harness import READINGS, metric, running, settings
+from edge_support import config
+from fake_agent import NOW_MS, FakeAgent, query, wait_until
+from tcp_proxy import Proxy
+
+from plantprint.times import SiteClock
+from plantprint.wire.chunk import Row
+from plantprint_edge.agent import Agent
+
+pytestmark = pytest.mark.integration
+
+CHUNKS, ROWS = 60, 50
+START_MS = NOW_MS - 12 * 3_600_000
+
+
+@pytest.fixture
+def agent(broker_url: str, site: str) -> Iterator[FakeAgent]:
+    with FakeAgent(broker_url, site) as made:
+        yield made
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[Proxy]:
+    """In front of the database's socket, wherever that is."""
+    with psycopg.connect(database_url) as conn:
+        host, port = conn.info.host, conn.info.port
+
+    def connect() -> socket.socket:
+        if not host.startswith("/"):
+            return socket.create_connection((host, port))
+        made = socket.socket(socket.AF_UNIX)
+        made.connect(f"{host}/.s.PGSQL.{port}")
+        return made
+
+    with Proxy(connect) as made:
+        yield made
+
+
+def through(proxy: Proxy, database_url: str) -> str:
+    place = urlsplit(database_url)
+    user = f"{place.username}@" if place.username else ""
+    return f"postgresql://{user}127.0.0.1:{proxy.port}{place.path}?sslmode=disable&gssencmode=disable"
+
+
+def rows(chunk: int) -> list[Row]:
+    return [(0, START_MS + (chunk * ROWS + n) * 1000, chunk * ROWS + n, 3) for n in range(ROWS)]
+
+
+def check_all(database_url: str, chunks: int = CHUNKS) -> None:
+    expected = [("c0", START_MS + n * 1000, n, 3, 0) for n in range(chunks * ROWS)]
+    assert query(database_url, READINGS) == expected
+    assert query(database_url, "select count(*) from reading_conflict") == [(0,)]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_connection_that_is_cut_anywhere_loses_and_doubles_nothing(
+    database_url: str, broker_url: str, site: str, agent: FakeAgent, proxy: Proxy, seed: int
+) -> None:
+    draw = random.Random(seed)
+    with running(settings(through(proxy, database_url), broker_url, site)):
+        agent.send(agent.declare())
+        for chunk in range(CHUNKS):
+            agent.send(agent.readings(rows(chunk)))
+            if draw.random() < 0.3:
+                wait_until(lambda: proxy.is_used, "connected")
+                time.sleep(draw.random() * 0.03)
+                proxy.cut()
+        agent.wait_acked(*range(CHUNKS + 1))
+    assert proxy.cuts >= 5
+    check_all(database_url)
+
+
+@pytest.mark.parametrize("moment", [b"copy reading", b"COMMIT"])
+def test_an_answer_that_never_comes_is_no_loss_and_no_double(
+    database_url: str, broker_url: str, site: str, agent: FakeAgent, proxy: Proxy, moment: bytes
+) -> None:
+    """Cut in the middle of a COPY, and after the server got COMMIT: it has stored what the collector thinks it has not."""
+    with running(settings(through(proxy, database_url), broker_url, site)) as intake:
+        agent.send(agent.declare())
+        agent.wait_acked(0)
+        proxy.cut_at(moment, 5)
+        for chunk in range(CHUNKS):
+            agent.send(agent.readings(rows(chunk)))
+            time.sleep(0.005)
+        agent.wait_acked(*range(CHUNKS + 1))
+        assert metric(intake, "reconnects_total", part="database") >= 3
+    assert proxy.cuts >= 3
+    check_all(database_url)
+
+
+def test_a_database_whose_disk_is_full_gets_nothing_acknowledged_and_goes_on_when_it_has_room(
+    database_url: str, broker_url: str, site: str, agent: FakeAgent
+) -> None:
+    """The server's own error (SQLSTATE 53100) out of the COPY, for as long as the trigger is there."""
+    with running(settings(database_url, broker_url, site)):
+        agent.send(agent.declare())
+        agent.send(agent.readings(rows(0)))
+        agent.wait_acked(0, 1)
+        query(
+            database_url,
+            "create function no_room() returns trigger language plpgsql as $$ begin "
+            "raise exception 'could not extend file: No space left on device' using errcode = '53100'; end $$",
+        )
+        query(database_url, "create trigger no_room before insert on reading for each row execute function no_room()")
+        for chunk in range(1, CHUNKS):
+            agent.send(agent.readings(rows(chunk)))
+        time.sleep(1.0)
+        assert not agent.is_acked(2)
+        assert len(query(database_url, READINGS)) == ROWS
+        assert query(database_url, "select count(*) from dead_letter") == [(0,)]
+        query(database_url, "drop trigger no_room on reading")
+        agent.wait_acked(*range(CHUNKS + 1))
+    check_all(database_url)
+
+
+def test_two_agents_under_one_id_keep_both_of_their_readings(database_url: str, broker_url: str, site: str) -> None:
+    """Each start draws its own epoch, so their numbers never meet."""
+    with (
+        running(settings(database_url, broker_url, site)),
+        FakeAgent(broker_url, site, epoch="one") as one,
+        FakeAgent(broker_url, site, epoch="two") as two,
+    ):
+        for who in (one, two):
+            who.send(who.declare())
+        for chunk in range(0, CHUNKS, 2):
+            one.send(one.readings(rows(chunk)))
+            two.send(two.readings(rows(chunk + 1)))
+        for who in (one, two):
+            who.wait_acked(*range(CHUNKS // 2 + 1))
+    check_all(database_url)
+
+
+def test_a_day_of_backlog_and_what_is_new_are_stored_side_by_side(
+    database_url: str, broker_url: str, site: str, agent: FakeAgent
+) -> None:
+    """A day at one reading a second in the fill lane; chunks of now in between are acknowledged before the rest."""
+    backlog = 86_400 // 500
+    with running(settings(database_url, broker_url, site)):
+        agent.send(agent.declare())
+        live = 0
+        for n in range(backlog):
+            past = START_MS - 86_400_000 + n * 500_000
+            agent.send(agent.readings([(1, past + s * 1000, s, 3) for s in range(500)]), "fill")
+            if n % 20 == 0:
+                seq = agent.seq
+                agent.send(agent.readings(rows(live)))
+                agent.wait_acked(seq)
+                live += 1
+        agent.wait_acked(*range(agent.seq))
+    stored = query(database_url, READINGS)
+    assert [row for row in stored if row[0] == "c0"] == [
+        ("c0", START_MS + n * 1000, n, 3, 0) for n in range(live * ROWS)
+    ]
+    assert len(stored) == backlog * 500 + live * ROWS
+
+
+def test_an_agent_restored_from_an_old_copy_loses_only_what_nobody_had_stored(
+    database_url: str, broker_url: str, site: str, tmp_path: Path
+) -> None:
+    """Its outbox is put back to what it was two lives ago; chunks sent since are known by another epoch."""
+    gateway, copy = tmp_path / "gateway", tmp_path / "copy"
+    gateway.mkdir()
+    with running(settings(database_url, broker_url, site)):
+        for life in range(4):
+            _record(gateway, broker_url, site, life)
+            if life == 1:
+                shutil.copytree(gateway, copy)
+            if life == 2:
+                shutil.rmtree(gateway)
+                shutil.copytree(copy, gateway)
+    found = query(database_url, READINGS)
+    assert [(t, value) for _, t, value, _, _ in found] == [(_instant(n) * 1000, n * 100) for n in range(4 * ROWS)]
+
+
+def _instant(n: int) -> int:
+    return 1_764_547_200 + (n + 1) * 60
+
+
+def _record(folder: Path, broker_url: str, site: str, life: int) -> None:
+    """One life of a real agent: a file of its own, until everything is acknowledged."""
+    lines = [
+        f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime(_instant(n)))},{n}"
+        for n in range(life * ROWS, (life + 1) * ROWS)
+    ]
+    file = folder / f"{life}.csv"
+    file.write_text("\n".join(["at,kwh", *lines]) + "\n", encoding="utf-8")
+    source = f"""
+  - source: replay
+    name: recorded
+    file: {file}
+    time_column: at
+    time_format: "%Y-%m-%d %H:%M"
+    timezone: UTC
+    stamp: end
+    period_s: 60
+    columns: [{{name: usage, column: kwh, unit: kWh, decimals: 2}}]
+"""
+    made = Agent(config(folder, source, "exit_when_done: true", site=site, url=broker_url), SiteClock("data"))
+    assert asyncio.run(made.run()) == 0

@@ -1,0 +1,96 @@
+"""A TCP proxy on loopback that a test cuts: all connections at once, or one at the moment certain bytes pass."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+_CHUNK_BYTES = 4096
+
+
+class Proxy:
+    """Forwards what comes to `port` to whatever `connect` opens; `cuts` counts connections that were cut."""
+
+    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+        self._connect = connect
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._cut_at: list[bytes] = []
+        self.cuts = 0
+        self.refuse = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._listener.close()
+        self.cut()
+
+    @property
+    def is_used(self) -> bool:
+        return bool(self._pairs)
+
+    def cut(self) -> None:
+        """Ends every connection that is open, whatever is under way."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, set()
+        for pair in pairs:
+            self._end(pair)
+
+    def cut_at(self, what: bytes, times: int) -> None:
+        """The next `times` connections on which the client says `what` end right then: it is forwarded, and no answer
+        comes back.
+        """
+        with self._lock:
+            self._cut_at = [what] * times
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                if self.refuse:
+                    client.close()
+                    continue
+                pair = (client, self._connect())
+                with self._lock:
+                    self._pairs.add(pair)
+                for backwards in (False, True):
+                    threading.Thread(target=self._forward, args=(pair, backwards), daemon=True).start()
+
+    def _forward(self, pair: tuple[socket.socket, socket.socket], backwards: bool) -> None:
+        source, target = reversed(pair) if backwards else pair
+        with contextlib.suppress(OSError):
+            while data := source.recv(_CHUNK_BYTES):
+                stop = not backwards and self._is_the_moment(data)
+                if stop:
+                    # The answer finds nobody: our side is closed before the server hears the request.
+                    pair[0].close()
+                target.sendall(data)
+                if stop:
+                    self.cuts += 1
+                    break
+        with self._lock:
+            self._pairs.discard(pair)
+        if not backwards or pair[0].fileno() != -1:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_WR)
+
+    def _is_the_moment(self, data: bytes) -> bool:
+        with self._lock:
+            if self._cut_at and self._cut_at[0] in data:
+                self._cut_at.pop()
+                return True
+        return False
+
+    def _end(self, pair: tuple[socket.socket, socket.socket]) -> None:
+        self.cuts += 1
+        for end in pair:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
