@@ -20,6 +20,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._cut_at: list[bytes] = []
+        self._forwards = True
         self.cuts = 0
         self.refuse = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -42,12 +43,13 @@ class Proxy:
         for pair in pairs:
             self._end(pair)
 
-    def cut_at(self, what: bytes, times: int) -> None:
-        """The next `times` connections on which the client says `what` end right then: it is forwarded, and no answer
-        comes back.
+    def cut_at(self, what: bytes, times: int, *, forward: bool = True) -> None:
+        """The next `times` connections on which the client says `what` end right then.
+
+        With `forward` the server gets it and no answer comes back; without it the server never gets it.
         """
         with self._lock:
-            self._cut_at = [what] * times
+            self._cut_at, self._forwards = [what] * times, forward
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -68,9 +70,10 @@ class Proxy:
             while data := source.recv(_CHUNK_BYTES):
                 stop = not backwards and self._is_the_moment(data)
                 if stop:
-                    # The answer finds nobody: our side is closed before the server hears the request.
+                    # The answer finds nobody: the client's side is closed before the server hears it.
                     pair[0].close()
-                target.sendall(data)
+                if self._forwards or not stop:
+                    target.sendall(data)
                 if stop:
                     self.cuts += 1
                     break

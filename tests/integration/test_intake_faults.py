@@ -83,15 +83,15 @@ def test_a_connection_that_is_cut_anywhere_loses_and_doubles_nothing(
     check_all(database_url)
 
 
-@pytest.mark.parametrize("moment", [b"copy reading", b"COMMIT"])
+@pytest.mark.parametrize(("moment", "forward"), [(b"copy reading", True), (b"COMMIT", True), (b"COMMIT", False)])
 def test_an_answer_that_never_comes_is_no_loss_and_no_double(
-    database_url: str, broker_url: str, site: str, agent: FakeAgent, proxy: Proxy, moment: bytes
+    database_url: str, broker_url: str, site: str, agent: FakeAgent, proxy: Proxy, moment: bytes, forward: bool
 ) -> None:
-    """Cut in the middle of a COPY, and after the server got COMMIT: it has stored what the collector thinks it has not."""
+    """Cut inside a COPY, before a COMMIT arrives, and after it: then the server has stored what the collector thinks lost."""
     with running(settings(through(proxy, database_url), broker_url, site)) as intake:
         agent.send(agent.declare())
         agent.wait_acked(0)
-        proxy.cut_at(moment, 5)
+        proxy.cut_at(moment, 5, forward=forward)
         for chunk in range(CHUNKS):
             agent.send(agent.readings(rows(chunk)))
             time.sleep(0.005)
