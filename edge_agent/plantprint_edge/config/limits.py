@@ -1,5 +1,7 @@
 """The agent's own limits in `agent.yaml`: outbox, chunks, uplink."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from plantprint_edge.config.base import ConfigPath, Model
@@ -11,7 +13,8 @@ class OutboxLimits(Model):
     `ballast_mb` (more than the log) is given up on a full disk, so that deleting goes on; `reserve_mb` keeps room for
     records of loss and channel tables. `keep_acked_h`: how long delivered chunks stay, for a store that was restored.
     `retry_s`: how often a full disk or broken file is tried again. A file above `check_mb_max` is not checked at start.
-    `pending_chunks_max`: sources wait while more are on their way to the disk.
+    `pending_chunks_max`: sources wait while more are on their way to the disk. `packing: zstd` makes readings a third to a
+    fifth of their size, on disk and on the way; the collector must speak wire version 2.
     """
 
     path: ConfigPath
@@ -22,13 +25,18 @@ class OutboxLimits(Model):
     check_mb_max: int = Field(default=256, ge=0)
     retry_s: float = Field(default=5, gt=0)
     pending_chunks_max: int = Field(default=64, ge=1)
+    packing: Literal["none", "zstd"] = "none"
 
 
 class ChunkLimits(Model):
-    """A chunk is closed at `rows_max` readings or when its first one has waited `age_ms_max`."""
+    """A chunk is closed at `rows_max` readings or when its first one has waited `age_ms_max`.
+
+    `undated_rows_max`: how many readings wait in memory while this machine does not know the time; then the oldest go.
+    """
 
     rows_max: int = Field(default=500, ge=1, le=500)
     age_ms_max: int = Field(default=250, ge=1, le=60_000)
+    undated_rows_max: int = Field(default=50_000, ge=0)
 
 
 class Uplink(Model):

@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr, StringConstraints, ValidationInfo, model_validator
 
-from plantprint_edge.config.base import ChannelName, Model, Name
+from plantprint_edge.config.base import ChannelName, Model
+from plantprint_edge.config.polled import PolledSource
 from plantprint_edge.decode import WordOrder
 from plantprint_edge.meters import SHIPPED, Address, Decimals, Hex, Library, Parity, Ratio, RegisterType, Scale
 
@@ -30,22 +31,15 @@ class ModbusPoint(Model):
     sentinels: tuple[Hex, ...] | None = None
 
 
-class ModbusSource(Model):
-    """A Modbus device, only ever read. `interval_s` and `timeout_s` are real seconds, at any speed of the site.
+class ModbusSource(PolledSource):
+    """A Modbus device.
 
-    A clock that steps back by less than `clock_hold_s` is waited for, so that no channel's time runs backwards.
-    `pause_ms` is the rest of the device between two requests. CT and PT ratios that the device holds are read at the
-    start and every `ratio_every_s`; a ratio given in `ratios` is not read, and 1 switches it off.
+    CT and PT ratios that the device holds are read at the start and every `ratio_every_s`; one given in `ratios` is not
+    read, 1 switches it off. A request asks for `read_max` registers at most, and reads over `gap_max` unused ones.
     """
 
-    name: Name
     unit_id: int = Field(default=1, ge=1, le=247)
     device: str | None = None
-    interval_s: float = Field(default=1, ge=0.05)
-    timeout_s: float = Field(default=1, gt=0)
-    backoff_s_max: float = Field(default=30, gt=0)
-    clock_hold_s: float = Field(default=300, ge=0)
-    pause_ms: int | None = Field(default=None, ge=0, le=10_000)
     ratios: dict[str, Annotated[Decimal, Field(gt=0)]] = Field(default={})
     ratio_every_s: float = Field(default=300, gt=0)
     read_max: int | None = Field(default=None, ge=4, le=125)

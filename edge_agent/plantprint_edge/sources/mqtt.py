@@ -1,16 +1,14 @@
-"""Devices that publish JSON over MQTT. A message is acknowledged to its broker once its readings are on our disk.
+"""Devices that publish over MQTT. A message is acknowledged to its broker once its readings are on our disk.
 
-aiomqtt acknowledges on arrival; the one private attribute used here (`_client`) switches that off. A message that an
-agent took and could not store before it died is then delivered again.
+aiomqtt acknowledges on arrival and hides whether the broker kept our session; the one private attribute used here
+(`_client`) gives both. A message that an agent took and could not store before it died is then delivered again.
 """
 
 import asyncio
-import json
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn
+from typing import Any
 
 import aiomqtt
 import paho.mqtt.client as paho
@@ -19,24 +17,22 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from plantprint.facts import Quality
-from plantprint.quantities import INT64_MAX, round_half_even
-from plantprint.times import parse_instant
-from plantprint.wire.chunk import Row
 from plantprint_edge.clock import Backoff, Clock
-from plantprint_edge.config import Broker, MqttChannel, MqttSource, MqttTopic
+from plantprint_edge.config import Broker, MqttSource
 from plantprint_edge.endpoint import Endpoint, resolve
+from plantprint_edge.mappings import SHIPPED
+from plantprint_edge.payloads.paths import topic_of
+from plantprint_edge.payloads.sparkplug import rebirth_request
 from plantprint_edge.sources import Intake, SourceCounts
+from plantprint_edge.sources.mqtt_routes import Router
 
 log = structlog.get_logger(__name__)
 
-# Numbers from here on are milliseconds since 1970, below they are seconds.
-MS_FROM = 100_000_000_000
+# A topic is at most this long; properties of a message, which nobody here reads, share its room.
+TOPIC_BYTES_MAX = 65_536
+# Topics of an earlier configuration that are given up one by one; the rest is counted as it comes.
+GIVEN_UP_MAX = 1000
 _Ack = tuple[int, int, list[asyncio.Future[bool]]]
-
-
-class PayloadError(ValueError):
-    """A message that does not hold what its mapping promises."""
 
 
 class MqttReader:
@@ -62,11 +58,14 @@ class MqttReader:
         self._broker = source.broker or broker
         self._environ = environ
         self._backoff = Backoff(0.5, source.backoff_s_max)
-        self._first_index = {}
-        for topic in source.topics:
-            self._first_index[topic.topic] = first_index
-            first_index += len(topic.channels)
-        self._topics = {topic.topic: topic for topic in source.topics}
+        self._router = Router(source, first_index, self.counts, clock)
+        self._given_up: set[str] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+        # Messages of this connection: received, taken, and received before the broker had confirmed our topics.
+        self._received = self._taken = 0
+        self._kept: int | None = None
+        self._waiting_bytes = 0
+        self._asked_s: dict[str, float] = {}
 
     async def run(self) -> None:
         """Listen until cancelled, connecting again whenever the broker goes away."""
@@ -79,14 +78,17 @@ class MqttReader:
                 log.warning(
                     "mqtt_source_lost", source=self._source.name, reason=str(error), remedy="it is connected again"
                 )
+            self._router.lost_sight()
             await asyncio.sleep(self._backoff.next_s())
 
     def _connect(self, end: Endpoint) -> aiomqtt.Client:
         five = self._source.version == "5"
-        expiry = None
+        wishes = None
         if five:
-            expiry = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            expiry.SessionExpiryInterval = self._source.session_expiry_s
+            wishes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            wishes.SessionExpiryInterval = self._source.session_expiry_s
+            # What is larger by far than what is read the broker shall not even send.
+            wishes.MaximumPacketSize = self._source.payload_bytes_max + TOPIC_BYTES_MAX
         client = aiomqtt.Client(
             end.host,
             end.port,
@@ -96,34 +98,66 @@ class MqttReader:
             protocol=aiomqtt.ProtocolVersion.V5 if five else aiomqtt.ProtocolVersion.V311,
             clean_session=None if five else False,
             clean_start=False if five else paho.MQTT_CLEAN_START_FIRST_ONLY,
-            properties=expiry,
+            properties=wishes,
             keepalive=end.keepalive_s,
             timeout=end.connect_timeout_s,
             tls_context=_tls(end) if end.tls else None,
         )
-        client._client.manual_ack_set(True)  # noqa: SLF001 - no public way in aiomqtt 2
+        self._watch(client._client)  # noqa: SLF001 - no public way in aiomqtt 2
         return client
+
+    def _watch(self, inner: paho.Client) -> None:
+        """Acknowledge by ourselves, see whether the session was kept, and bound what waits to be read."""
+        inner.manual_ack_set(True)
+        connected, received = inner.on_connect, inner.on_message
+        self._received, self._taken, self._kept, self._waiting_bytes = 0, 0, None, 0
+
+        def on_connect(of: paho.Client, data: Any, flags: Any, *more: Any) -> None:
+            # Without a kept session a node may have died and come back while nobody listened.
+            if not flags.session_present:
+                self._router.forget_births()
+            if connected is not None:
+                connected(of, data, flags, *more)
+
+        def on_message(of: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
+            if message.qos == 0 and self._waiting_bytes > self._source.queue_mb_max * 1_000_000:
+                self.counts.errors["overflow"] += 1
+                return
+            self._received += 1
+            self._waiting_bytes += len(message.payload)
+            if received is not None:
+                received(of, data, message)
+
+        inner.on_connect, inner.on_message = on_connect, on_message
 
     async def _listen(self, client: aiomqtt.Client) -> None:
         # What a kept session holds comes at once, and iotcore answers nothing while 100 messages wait to be acknowledged.
         reading = asyncio.create_task(self._take_all(client), name=f"{self._source.name} messages")
+        holding = asyncio.create_task(self._hold(), name=f"{self._source.name} held values")
         try:
             await self._subscribe(client)
-            await reading
+            self._kept = self._received
+            await self._ask_births(client)
+            done, _ = await asyncio.wait([reading, holding], return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
         finally:
-            reading.cancel()
-            await asyncio.wait([reading])
+            ending = [reading, holding, *self._leaving]
+            for task in ending:
+                task.cancel()
+            await asyncio.wait(ending)
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
-        for topic in self._topics:
-            granted = await client.subscribe(topic, qos=1)
+        filters = self._router.filters()
+        for topic, qos in filters.items():
+            granted = await client.subscribe(topic, qos=qos)
             if any(_refused(code) for code in granted):
                 self.counts.errors["subscription"] += 1
                 remedy = "check the topic and the broker's ACL for this agent"
                 log.error("subscription_refused", source=self._source.name, topic=topic, remedy=remedy)
         self._backoff.reset()
         self.connections += 1
-        log.info("mqtt_source_connected", source=self._source.name, topics=len(self._topics))
+        log.info("mqtt_source_connected", source=self._source.name, topics=len(filters))
 
     async def _take_all(self, client: aiomqtt.Client) -> None:
         acks: asyncio.Queue[_Ack] = asyncio.Queue()
@@ -138,42 +172,46 @@ class MqttReader:
 
     async def _take(self, client: aiomqtt.Client, message: aiomqtt.Message) -> list[asyncio.Future[bool]]:
         self.counts.polls += 1
-        topic = self._topics.get(str(message.topic))
-        if topic is None:
-            # The broker remembers what an earlier configuration subscribed to.
+        payload = bytes(message.payload or b"")
+        self._taken += 1
+        self._waiting_bytes -= len(payload)
+        # What comes before our topics are confirmed was kept for us, and is as old as it may be.
+        kept = self._kept is None or self._taken <= self._kept
+        topic = str(message.topic)
+        if not self._router.route(topic):
             self.counts.errors["former topic"] += 1
-            await client.unsubscribe(str(message.topic))
+            self._give_up(client, topic)
             return []
-        try:
-            rows = self._read(topic, bytes(message.payload or b""), retained=bool(message.retain))
-        except PayloadError as error:
-            self.counts.errors["payload"] += 1
-            if self.counts.errors["payload"] == 1:
-                remedy = "compare the device's messages with the mapping in agent.yaml; further ones are only counted"
-                log.warning(
-                    "payload_refused", source=self._source.name, topic=topic.topic, reason=str(error), remedy=remedy
-                )
-            return []
+        rows = self._router.read(topic, payload, retained=kept or bool(message.retain))
+        await self._ask_births(client)
         return await self._intake.put(rows) if rows else []
 
-    def _read(self, topic: MqttTopic, payload: bytes, *, retained: bool) -> list[Row]:
-        if len(payload) > self._source.payload_bytes_max:
-            raise PayloadError(f"{len(payload)} bytes exceed payload_bytes_max {self._source.payload_bytes_max}")
-        if retained and topic.time is None:
-            self.counts.errors["retained"] += 1
-            return []
-        body = parse_payload(payload)
-        t_ms = self._clock.now_ms() if topic.time is None else read_time(topic, body)
-        rows: list[Row] = []
-        for index, channel in enumerate(topic.channels, self._first_index[topic.topic]):
-            value = read_value(channel, body)
-            if value is None:
-                self.counts.missing += 1
-            else:
-                rows.append((index, t_ms, value, Quality.MEASURED))
-        self.counts.readings += len(rows)
-        self.counts.last_good_ms = t_ms
-        return rows
+    def _give_up(self, client: aiomqtt.Client, topic: str) -> None:
+        """The broker remembers what an earlier configuration subscribed to: this topic, or the filter of a mapping."""
+        for former in {topic, *_shipped_filters(topic)} - self._given_up:
+            if len(self._given_up) < GIVEN_UP_MAX:
+                self._given_up.add(former)
+                task = asyncio.create_task(_unsubscribe(client, former), name=f"{self._source.name} {former}")
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+
+    async def _ask_births(self, client: aiomqtt.Client) -> None:
+        """Ask Sparkplug nodes for their birth, where agent.yaml allows it: the only thing ever sent to a device."""
+        for name, pause_s in self._router.births_to_ask():
+            now_s = asyncio.get_running_loop().time()
+            if now_s - self._asked_s.get(name, -pause_s) >= pause_s:
+                self._asked_s[name] = now_s
+                group, _, node = name.partition("/")
+                await client.publish(f"spBv1.0/{group}/NCMD/{node}", rebirth_request(self._clock.now_ms()), qos=0)
+                log.info("birth_requested", source=self._source.name, node=name)
+
+    async def _hold(self) -> None:
+        """Repeat unchanged values of living devices, where agent.yaml asks for it."""
+        pause_s = self._router.hold_pause_s()
+        while pause_s is not None:
+            await asyncio.sleep(pause_s)
+            if rows := self._router.held():
+                await self._intake.put(rows)
 
 
 async def _acknowledge(client: aiomqtt.Client, acks: "asyncio.Queue[_Ack]") -> None:
@@ -186,6 +224,20 @@ async def _acknowledge(client: aiomqtt.Client, acks: "asyncio.Queue[_Ack]") -> N
             client._client.ack(mid, qos)  # noqa: SLF001 - see the module's first lines
 
 
+async def _unsubscribe(client: aiomqtt.Client, topic: str) -> None:
+    # iotcore gives up only what was subscribed to in this connection, and answers nothing to all else.
+    with suppress(aiomqtt.MqttError):
+        await client.subscribe(topic, qos=0)
+        await client.unsubscribe(topic)
+
+
+def _shipped_filters(topic: str) -> set[str]:
+    """What shipped mappings subscribe to at their usual place that takes in this topic."""
+    mappings = filter(None, map(SHIPPED.find, SHIPPED.ids()))
+    patterns = (topic_of(rule.topic, mapping.base) for mapping in mappings for rule in mapping.messages)
+    return {pattern.filter for pattern in patterns if pattern.match(topic) is not None}
+
+
 def _refused(code: int | ReasonCode) -> bool:
     return (code if isinstance(code, int) else code.value) >= 0x80
 
@@ -195,71 +247,3 @@ def _tls(end: Endpoint) -> ssl.SSLContext:
     if end.cert_file:
         context.load_cert_chain(end.cert_file, end.key_file)
     return context
-
-
-def parse_payload(payload: bytes) -> Any:
-    """JSON with exact decimals; raises `PayloadError`."""
-    try:
-        return json.loads(payload, parse_float=Decimal, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise PayloadError(f"not readable as JSON: {error}") from error
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise PayloadError(f"{name} is no JSON")
-
-
-def find(body: Any, path: str) -> Any:
-    """What stands at a path of keys and positions, such as `items.0.value`; None where nothing does."""
-    for part in path.split("."):
-        if isinstance(body, list) and part.isdecimal() and int(part) < len(body):
-            body = body[int(part)]
-        elif isinstance(body, dict):
-            body = body.get(part)
-        else:
-            return None
-    return body
-
-
-def read_value(channel: MqttChannel, body: Any) -> int | None:
-    """The channel's value at its decimals, rounded half to even; None where it is absent or null."""
-    found = find(body, channel.value)
-    if found is None:
-        return None
-    number = _number(found, channel.value)
-    if number.adjusted() < -30:
-        return 0
-    numerator, denominator = number.as_integer_ratio()
-    value = round_half_even(numerator * 10**channel.decimals, denominator)
-    if abs(value) > INT64_MAX:
-        raise PayloadError(f"{channel.value}: {number} is too large")
-    return value
-
-
-def read_time(topic: MqttTopic, body: Any) -> int:
-    """The message's instant in milliseconds since 1970 UTC; raises `PayloadError`."""
-    assert topic.time is not None, "asked only for topics with a time"
-    found = find(body, topic.time)
-    if found is None:
-        raise PayloadError(f"no time at {topic.time!r}")
-    if isinstance(found, str) and topic.time_format in ("auto", "rfc3339"):
-        try:
-            return parse_instant(found)
-        except ValueError as error:
-            raise PayloadError(f"{topic.time}: {error}") from error
-    number = _number(found, topic.time)
-    if topic.time_format == "rfc3339" or not 0 <= number < 10**15:
-        raise PayloadError(f"{topic.time}: {found!r} is no time of the format {topic.time_format}")
-    is_ms = number >= MS_FROM if topic.time_format == "auto" else topic.time_format == "ms"
-    return int(number if is_ms else number * 1000)
-
-
-def _number(found: Any, path: str) -> Decimal:
-    if isinstance(found, (int, Decimal, str)) and not isinstance(found, bool):
-        try:
-            number = Decimal(found)
-        except InvalidOperation:
-            number = Decimal("NaN")
-        if number.is_finite() and number.adjusted() <= 30:
-            return number
-    raise PayloadError(f"{path}: {str(found)[:40]!r} is not a number")
