@@ -1,4 +1,4 @@
-"""Starts the independent Modbus server `node_modbus/server.mjs` with register images that a test describes."""
+"""Starts the independent Modbus servers of `node_modbus` with register images that a test describes."""
 
 import contextlib
 import fcntl
@@ -23,11 +23,23 @@ Units = Mapping[int, Sequence[Mapping[str, Any]]]
 
 @contextlib.contextmanager
 def node_modbus(units: Units) -> Iterator[int]:
-    """The port of a server with these units; skips the test without Node, fails it in CI."""
+    """The port of a `modbus-serial` server with these units; skips the test without Node, fails it in CI."""
+    with _serving("server.mjs", units) as said:
+        yield int(said["port"])
+
+
+@contextlib.contextmanager
+def node_jsmodbus(units: Units) -> Iterator[dict[int, int]]:
+    """The ports of `jsmodbus` servers, one per unit; skips the test without Node, fails it in CI."""
+    with _serving("server_jsmodbus.mjs", units) as said:
+        yield {int(unit): int(port) for unit, port in said["ports"].items()}
+
+
+@contextlib.contextmanager
+def _serving(script: str, units: Units) -> Iterator[dict[str, Any]]:
+    """What a server says when it listens."""
     node = _node()
-    process = subprocess.Popen(
-        [node, "server.mjs"], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([node, script], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
         try:
             assert process.stdin is not None
@@ -37,7 +49,7 @@ def node_modbus(units: Units) -> Iterator[int]:
             ready, _, _ = select.select([process.stdout], [], [], START_SECONDS_MAX)
             line = process.stdout.readline() if ready else ""
             assert line, "the Modbus server of Node did not start"
-            yield int(json.loads(line)["port"])
+            yield json.loads(line)
             assert process.poll() is None, "the Modbus server of Node ended during the test"
         finally:
             process.terminate()
@@ -63,13 +75,15 @@ def _old(node: str) -> str | None:
 def _install(npm: str) -> str | None:
     with (FOLDER / "package.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # parallel test runs install once
-        # npm writes this file last, so a broken-off install is repeated.
-        if (FOLDER / "node_modules" / ".package-lock.json").exists():
+        # Written last, so that an install that broke off, or is one of other packages, is repeated.
+        wanted, installed = FOLDER / "package-lock.json", FOLDER / "node_modules" / ".installed"
+        if installed.exists() and installed.read_bytes() == wanted.read_bytes():
             return None
         # The optional part is a serial port driver in C++ that nobody needs here.
         command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional", "--loglevel=error"]
         try:
             subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS_MAX)
+            installed.write_bytes(wanted.read_bytes())
         except subprocess.CalledProcessError as error:
             return f"npm ci failed: {error.stderr.strip()[-500:]}"
         except subprocess.TimeoutExpired:
