@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from plantprint.times import SiteClock
 from plantprint.wire.chunk import Row
-from plantprint_edge.agent import end_tasks
 from plantprint_edge.clock import Clock
 from plantprint_edge.config import ModbusSource
+from plantprint_edge.running import end_tasks
 from plantprint_edge.sources import SourceCounts
 from plantprint_edge.sources.modbus import ModbusReader
 from plantprint_edge.sources.modbus_line import Lines

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import typer
 
+from plantprint_cli import edge_payload_commands
+from plantprint_cli.edge_dlt645 import probe_dlt645
 from plantprint_cli.edge_texts import print_device, print_report, print_status, report_json
 from plantprint_cli.errors import CommandError, need
 from plantprint_cli.logs import configure_logging
@@ -37,6 +39,7 @@ def register(app: typer.Typer) -> None:
     edge.callback(invoke_without_command=True)(_edge)
     for name, command in (("meters", meters), ("probe", probe), ("scan", scan), ("status", status)):
         edge.command(name=name)(command)
+    edge_payload_commands.register(edge)
     app.add_typer(edge, name="edge")
 
 
@@ -89,6 +92,7 @@ def probe(
     parity: str = PARITY,
     stop: int = STOP,
     timeout_s: float = TIMEOUT,
+    dlt645: str = typer.Option("", "--dlt645", help="A DL/T 645 meter: its number, or `any` for the only one there."),
     meters_dir: Path = METERS_DIR,
     as_json: bool = JSON,
 ) -> None:
@@ -97,6 +101,8 @@ def probe(
     Exit code 1 when something looks wrong, 2 when there is no answer. Nothing is ever written to a device.
     """
     library, target = _library(meters_dir), _target(host, port, rtu, baud, parity, stop, timeout_s, unit)
+    if dlt645:
+        raise typer.Exit(_run(probe_dlt645(target.address, dlt645, timeout_s, as_json=as_json)))
     report, others = _run(_probe(target, library, _device(library, as_device) if as_device else None))
     if as_json:
         typer.echo(json.dumps(report_json(report, others)))
@@ -202,7 +208,7 @@ def _target(
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    from plantprint_edge.sources.modbus_line import DeviceError
+    from plantprint_edge.sources.line import DeviceError
 
     try:
         return asyncio.run(work)
@@ -213,7 +219,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 async def _probe(target: "Target", library: "Library", device: "Device | None") -> "tuple[Report, list[str]]":
     from plantprint_edge import probe as looking
-    from plantprint_edge.sources.modbus_line import DeviceError
+    from plantprint_edge.sources.line import DeviceError
 
     try:
         if device is not None:

@@ -90,3 +90,6 @@ def print_status(said: dict[str, Any], age_s: float, *, alive: bool) -> None:
         typer.echo(
             f"  {source['name']:24} {source['kind']:7} last good {source['last_good_at'] or 'never':26} {slow} {failed} {errors}"
         )
+        if strangers := source.get("undeclared"):
+            listed = ", ".join(f"{who} ({count})" for who, count in strangers.items())
+            typer.echo(f"    messages of devices that no channel names: {listed}")

@@ -1,10 +1,13 @@
-"""One gateway: sources → chunker → outbox → uplink, started together, stopped in order, ended by any part's bug."""
+"""One gateway: sources → chunker → outbox → uplink, started together, stopped in order, ended by any part's bug.
+
+SIGHUP, or with `reload_s` a changed file, makes it read its configuration again: what has not changed goes on.
+"""
 
 import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -13,20 +16,35 @@ import apsw
 import structlog
 
 from plantprint.times import SiteClock
-from plantprint_edge.channels import all_channels, channels_of, tables
-from plantprint_edge.chunker import Chunker
+from plantprint_edge.channels import Table, all_channels, tables
+from plantprint_edge.chunker import Chunker, Port
 from plantprint_edge.clock import Clock, site_clock
-from plantprint_edge.committer import Committer
-from plantprint_edge.config import AgentConfig, ModbusSource, MqttSource, ReplaySource, Source
+from plantprint_edge.committer import Committer, OutboxUnusableError
+from plantprint_edge.config import (
+    AgentConfig,
+    Dlt645Source,
+    FolderSource,
+    ModbusSource,
+    MqttSource,
+    ReplaySource,
+    Source,
+)
 from plantprint_edge.diskfile import DamagedError, OutboxLockedError
 from plantprint_edge.load import load_config
 from plantprint_edge.outbox import Outbox
+from plantprint_edge.pages import serve
+from plantprint_edge.reload import ConfigFile, ReloadCounts, check_change, check_clock, touched_sources
+from plantprint_edge.running import Readers, end_tasks
 from plantprint_edge.sources import Reader
+from plantprint_edge.sources.dlt645 import Dlt645Reader
+from plantprint_edge.sources.dlt645_line import Dlt645Lines
+from plantprint_edge.sources.folder import FolderReader
 from plantprint_edge.sources.modbus import ModbusReader
 from plantprint_edge.sources.modbus_line import Lines
 from plantprint_edge.sources.mqtt import MqttReader
 from plantprint_edge.sources.replay import ReplayReader
-from plantprint_edge.status import Snapshot, describe, serve_metrics, write_status
+from plantprint_edge.status import ClockState, Snapshot, describe, write_status
+from plantprint_edge.systemd import keep_watchdog, notify, reloading
 from plantprint_edge.uplink import Uplink
 from plantprint_edge.yamlfile import ConfigError
 
@@ -39,7 +57,10 @@ EXIT_OUTBOX = 4
 
 
 class Agent:
-    """A running gateway. `delete_on="puback"` is wrong on purpose: only the delivery test uses it."""
+    """A running gateway; without `file` its configuration is for good.
+
+    `delete_on="puback"` is wrong on purpose: only the delivery test uses it.
+    """
 
     def __init__(
         self,
@@ -47,79 +68,90 @@ class Agent:
         clock: SiteClock,
         environ: Mapping[str, str] = os.environ,
         *,
+        file: ConfigFile | None = None,
         delete_on: Literal["ack", "puback"] = "ack",
     ) -> None:
         self._config = config
         self._environ = environ
+        self._file = file
         self._clock = Clock(clock)
         self._stop_requested = asyncio.Event()
+        self._reload_requested = asyncio.Event()
+        self._reloads = ReloadCounts()
         self._tables = tables(all_channels(config))
         self._committer = Committer(config.outbox, self._open_outbox)
         self._chunker = Chunker(self._committer, self._tables, config.chunk, self._clock)
         self._uplink = Uplink(config, self._committer, self._clock, environ, delete_on=delete_on)
         self._lines = Lines()
-        self._readers = self._make_readers()
+        self._dlt645_lines = Dlt645Lines()
+        self._readers: Readers | None = None
 
     def _open_outbox(self) -> Outbox:
         outbox = Outbox(self._config.outbox, self._config.site, self._config.agent, self._clock.now_ms)
         with outbox.transaction():
-            for table in self._tables:
-                outbox.declare(table.body, table.n)
+            _declare(outbox, self._tables)
         return outbox
 
-    def _make_readers(self) -> list[Reader]:
-        readers, first_index = [], 0
-        for source in self._config.sources:
-            readers.append(self._reader(source, first_index))
-            first_index += len(channels_of(source, self._config.agent))
-        return readers
-
-    def _reader(self, source: Source, first_index: int) -> Reader:
+    def _reader(self, source: Source, port: Port, config: AgentConfig) -> Reader:
         match source:
             case ModbusSource():
-                return ModbusReader(source, first_index, self._chunker, self._clock, self._lines.of(source))
+                return ModbusReader(source, 0, port, self._clock, self._lines.of(source))
+            case Dlt645Source():
+                return Dlt645Reader(source, 0, port, self._clock, self._dlt645_lines.of(source))
+            case Dlt645Source():
+                return Dlt645Reader(source, 0, port, self._clock, self._dlt645_lines.of(source))
+            case FolderSource():
+                outbox = config.outbox.path
+                return FolderReader(source, 0, port, outbox.with_name(f"{outbox.name}.{source.name}.files"))
             case ReplaySource():
-                return ReplayReader(source, first_index, self._chunker)
+                return ReplayReader(source, 0, port)
             case MqttSource():
-                name = f"plantprint-{self._config.site}-{self._config.agent}-{source.name}"
+                name = f"plantprint-{config.site}-{config.agent}-{source.name}"
                 return MqttReader(
-                    source, first_index, self._chunker, self._clock,
-                    client_id=name, broker=self._config.broker, environ=self._environ,
+                    source, 0, port, self._clock,
+                    client_id=name, broker=config.broker, environ=self._environ,
                 )  # fmt: skip
 
     def stop(self) -> None:
         """Ask for a graceful end."""
         self._stop_requested.set()
 
+    def reload(self) -> None:
+        """Ask for the configuration to be read again; one that cannot be used is refused, and the present one stays."""
+        self._reload_requested.set()
+
     def snapshot(self) -> Snapshot:
         """All counters now."""
-        sources = [reader.counts for reader in self._readers]
-        return Snapshot(self._chunker.readings, self._committer.stats, self._uplink.counts, sources)
+        counts = self._readers.counts if self._readers else ()
+        chunker, clock = self._chunker, self._clock
+        state = ClockState(clock.dates, clock.steps, clock.last_step_s, chunker.undated_rows, chunker.undated_rows_lost)
+        return Snapshot(chunker.readings, self._committer.stats, self._uplink.counts, self._reloads, state, counts)
 
     async def run(self) -> int:
         """Work until stopped or done; returns the exit code. A bug in any part raises, with what was read stored."""
         await self._committer.start()
-        stop_metrics = self._serve_metrics()
+        stop_pages = self._serve_pages()
         try:
             await self._work()
         finally:
             await self._chunker.flush()
             await self._committer.close()
             self._write_status(describe(self._config, self.snapshot(), running=False))
-            await asyncio.to_thread(stop_metrics)
-        problems = [r.problem for r in self._readers if isinstance(r, ReplayReader) and r.problem]
+            await asyncio.to_thread(stop_pages)
+        replays = self._readers.of(ReplayReader) if self._readers else []
+        problems = [one for one in replays if isinstance(one.reader, ReplayReader) and one.reader.problem]
         stats = self._committer.stats
         log.info("agent_stopped", undelivered_chunks=stats.unacked_chunks, lost_chunks=stats.lost_chunks)
         return EXIT_REPLAY if problems else EXIT_OK
 
-    def _serve_metrics(self) -> Callable[[], None]:
+    def _serve_pages(self) -> Callable[[], None]:
         if self._config.metrics_port is None:
             return lambda: None
         try:
-            return serve_metrics(self._config.metrics_port, self.snapshot)
+            return serve(self._config.metrics_port, self.snapshot)
         except OSError as error:
-            remedy = "give metrics_port another number; the agent goes on without metrics"
-            log.warning("metrics_not_served", reason=str(error), remedy=remedy)
+            remedy = "give metrics_port another number; the agent goes on without its pages"
+            log.warning("pages_not_served", reason=str(error), remedy=remedy)
             return lambda: None
 
     async def _work(self) -> None:
@@ -127,20 +159,29 @@ class Agent:
             uplink = group.create_task(self._uplink.run(), name="uplink")
             watch = group.create_task(self._committer.watch(), name="outbox")
             report = group.create_task(self._report(), name="status")
-            readers = [group.create_task(r.run(), name=r.counts.name) for r in self._readers]
-            log.info("agent_started", agent=self._config.agent, site=self._config.site, sources=len(readers))
+            readers = self._readers = Readers(group, self._chunker, self._reader)
+            readers.start(self._config)
+            reload = group.create_task(self._keep_reloading(readers), name="reload")
+            watchdog = group.create_task(keep_watchdog(self._environ), name="watchdog")
+            notify("READY=1", self._environ)
+            log.info(
+                "agent_started", agent=self._config.agent, site=self._config.site, sources=len(self._config.sources)
+            )
             try:
                 await self._until_done_or_stopped(readers)
             finally:
-                await end_tasks(readers)
+                notify("STOPPING=1", self._environ)
+                await end_tasks([reload])
+                await readers.stop_all()
             await self._chunker.flush()
             await self._drain()
             self._uplink.stop()
             await uplink
             watch.cancel()
             report.cancel()
+            watchdog.cancel()
 
-    async def _until_done_or_stopped(self, readers: list[asyncio.Task[None]]) -> None:
+    async def _until_done_or_stopped(self, readers: Readers) -> None:
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._stop_requested.wait(), name="stop")]
         if self._config.exit_when_done:
             waits.append(asyncio.create_task(self._all_delivered(readers), name="done"))
@@ -150,10 +191,60 @@ class Agent:
             for task in waits:
                 task.cancel()
 
-    async def _all_delivered(self, readers: list[asyncio.Task[None]]) -> None:
-        await asyncio.wait([t for t, r in zip(readers, self._readers, strict=True) if isinstance(r, ReplayReader)])
+    async def _all_delivered(self, readers: Readers) -> None:
+        await asyncio.wait([one.task for one in readers.of(ReplayReader)])
         await self._chunker.flush()
         await self._committer.room(backlog_chunks_max=0)
+
+    async def _keep_reloading(self, readers: Readers) -> None:
+        """Read the configuration again when asked to, or with `reload_s` when a file has changed."""
+        if self._file is None:
+            return
+        seen = self._file.stamp(self._config)
+        while True:
+            asked = False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.reload_s):
+                    asked = await self._reload_requested.wait()
+            self._reload_requested.clear()
+            now = self._file.stamp(self._config)
+            if asked or now != seen:
+                seen = now
+                reloading(self._environ)
+                await self._reload(self._file, readers)
+                notify("READY=1", self._environ)
+
+    async def _reload(self, file: ConfigFile, readers: Readers) -> None:
+        try:
+            after = await asyncio.to_thread(file.load)
+            check_change(self._config, after, self._clock.site)
+            await self._take_up(after, readers)
+        except (ConfigError, OutboxUnusableError) as error:
+            self._reloads.refused += 1
+            self._reloads.problems = error.problems if isinstance(error, ConfigError) else (str(error),)
+            for problem in self._reloads.problems:
+                log.error("reload_refused", reason=problem, remedy="the configuration before stays; correct the file")  # noqa: TRY400
+        else:
+            self._reloads.taken += 1
+            self._reloads.problems = ()
+
+    async def _take_up(self, after: AgentConfig, readers: Readers) -> None:
+        """Exchange what has changed. New channel tables are on disk before the first reading that needs them."""
+        new_tables = tables(all_channels(after))
+        known = {table.hash for table in self._tables}
+        new = [table for table in new_tables if table.hash not in known]
+        await self._committer.call(lambda outbox: _declare(outbox, new))
+        touched = touched_sources(self._config, after)
+        await readers.stop(touched)
+        # From here to the end nothing waits, so no reading comes between the old places and the new ones.
+        self._tables = new_tables
+        self._chunker.exchange(new_tables, after.chunk)
+        self._committer.post(lambda outbox: outbox.keep_tables({table.hash for table in new_tables}))
+        self._uplink.reconfigure(after)
+        before, self._config = self._config, after
+        readers.start(after)
+        started = {source.name for source in after.sources} - ({s.name for s in before.sources} - set(touched))
+        log.info("reloaded", stopped=sorted(touched), started=sorted(started))
 
     async def _drain(self) -> None:
         """Give the collector a last chance to acknowledge; what remains waits in the outbox."""
@@ -176,17 +267,9 @@ class Agent:
             log.warning("status_not_written", reason=str(error), remedy="free the disk; the agent goes on without")
 
 
-async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended.
-
-    Once may not be enough: up to Python 3.11 `asyncio.wait_for`, which libraries use, swallows a cancellation that comes
-    in the same moment as its result.
-    """
-    running = set(tasks)
-    while running:
-        for task in running:
-            task.cancel()
-        _, running = await asyncio.wait(running, timeout=0.2)
+def _declare(outbox: Outbox, which: Sequence[Table]) -> None:
+    for table in which:
+        outbox.declare(table.body, table.n)
 
 
 def run_file(path: Path, clock: SiteClock | None = None) -> int:
@@ -197,11 +280,13 @@ def run_file(path: Path, clock: SiteClock | None = None) -> int:
         for problem in error.problems:
             log.error("config_problem", reason=problem)  # noqa: TRY400 - for people
         return EXIT_CONFIG
-    return run(config, clock)
+    return run(config, clock, ConfigFile(path, lambda: load_config(path)))
 
 
-def run(config: AgentConfig, clock: SiteClock | None = None) -> int:
+def run(config: AgentConfig, clock: SiteClock | None = None, file: ConfigFile | None = None) -> int:
     """Run an agent until SIGTERM or SIGINT, or until its replays are delivered; returns the exit code.
+
+    SIGHUP makes it read `file` again.
 
     0 stopped or done; 2 the configuration cannot be used with this clock; 3 a recording could not be read to its end;
     4 the outbox cannot be opened. What is wrong and what to do is in the log.
@@ -211,18 +296,16 @@ def run(config: AgentConfig, clock: SiteClock | None = None) -> int:
     except ValueError as error:
         log.error("clock_invalid", reason=str(error), remedy="correct or unset the variable")  # noqa: TRY400 - for people
         return EXIT_CONFIG
-    if clock.kind == "data" and any(isinstance(source, ModbusSource) for source in config.sources):
+    try:
+        check_clock(config, clock)
+    except ConfigError as error:
         remedy = "give the site clock kind wall or run, or replay recorded files only"
-        log.error(
-            "clock_without_present",
-            reason="a site that lives by its data has no now to poll devices in",
-            remedy=remedy,
-        )
+        log.error("clock_without_present", reason=str(error), remedy=remedy)  # noqa: TRY400 - for people
         return EXIT_CONFIG
     # Its messages repeat what is counted and logged here, once per request of every dead device.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     try:
-        return asyncio.run(_main(config, clock))
+        return asyncio.run(_main(config, clock, file))
     except OutboxLockedError as error:
         log.error("outbox_locked", reason=str(error), remedy="stop the other agent")  # noqa: TRY400 - for people
     except (apsw.Error, DamagedError, OSError) as error:
@@ -231,9 +314,10 @@ def run(config: AgentConfig, clock: SiteClock | None = None) -> int:
     return EXIT_OUTBOX
 
 
-async def _main(config: AgentConfig, clock: SiteClock) -> int:
-    agent = Agent(config, clock)
+async def _main(config: AgentConfig, clock: SiteClock, file: ConfigFile | None) -> int:
+    agent = Agent(config, clock, file=file)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
+    loop.add_signal_handler(signal.SIGHUP, agent.reload)
     return await agent.run()

@@ -10,6 +10,8 @@ from plantprint.wire import TABLE_CHANNELS_MAX
 from plantprint.wire.chunk import encode_table, table_hash
 from plantprint_edge.config import (
     AgentConfig,
+    Dlt645Source,
+    FolderSource,
     ModbusPoint,
     ModbusSerialSource,
     ModbusSource,
@@ -30,11 +32,15 @@ def channels_of(source: Source | ModbusSource, agent: str) -> tuple[Channel, ...
             points = ((point.name, modbus_point(source, point)) for point in source.points)
             ratios = tuple(Channel(agent, f"{source.name}.{r.name}", "1", 0, "gauge") for r in ratio_reads(source))
             return tuple(Channel(agent, name, p.unit, p.decimals, p.kind) for name, p in points) + ratios
+        case Dlt645Source():
+            points_of = ((p, p.item) for p in source.points)
+            return tuple(Channel(agent, p.name, p.channel_unit, p.channel_decimals, i.kind) for p, i in points_of)
         case MqttSource():
+            return tuple(Channel(agent, c.name, c.unit, c.decimals, c.kind, c.period_s) for c in source.channels())
+        case FolderSource():
+            periods = {"amount": source.period_s}
             return tuple(
-                Channel(agent, c.name, c.unit, c.decimals, c.kind, c.period_s)
-                for t in source.topics
-                for c in t.channels
+                Channel(agent, c.name, c.unit, c.decimals, c.kind, periods.get(c.kind, 0)) for c in source.channels
             )
         case ReplaySource():
             return tuple(Channel(agent, c.name, c.unit, c.decimals, "amount", source.period_s) for c in source.columns)

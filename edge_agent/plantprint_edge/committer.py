@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -87,6 +87,10 @@ class Committer:
     async def call(self, work: Callable[[Outbox], T]) -> T:
         """The result of `work` inside a transaction; raises `OutboxUnusableError` when the file cannot be used."""
         return cast("T", await self._submit(_Operation(work, self._loop.create_future())))
+
+    def post(self, work: Callable[[Outbox], object]) -> None:
+        """Have `work` done after everything that was handed over before, and wait for nothing."""
+        self._submit(_Operation(work, self._loop.create_future())).add_done_callback(_look_at)
 
     async def room(self, backlog_chunks_max: int | None = None) -> None:
         """Wait until fewer than `pending_chunks_max` chunks are on their way to the disk.
@@ -234,9 +238,10 @@ class Committer:
 
     def _read_stats(self) -> Stats:
         try:
-            return self._outbox.stats()
+            stats = self._outbox.stats()
         except _DISK_ERRORS:
-            return self.stats
+            stats = self.stats
+        return stats if self._usable else replace(stats, full=UNUSABLE)
 
     # --- back in the loop ---------------------------------------------------------------------------------------------
 
@@ -260,3 +265,8 @@ class Committer:
             if operation := self._queue.get_nowait():
                 waiting.append(operation)
         self._tell(waiting, [self._fail(operation, UNUSABLE) for operation in waiting], self.stats)
+
+
+def _look_at(future: "asyncio.Future[Any]") -> None:
+    """An unusable outbox is logged and counted where it is noticed."""
+    future.exception()

@@ -86,7 +86,7 @@ class Link:
             raise LinkError(f"{self._endpoint}: no answer to MQTT 5; is this the broker's MQTT 5 port?") from None
         if refusal:
             await self.close()
-            raise LinkError(f"{self._endpoint}: refused: {refusal}; check username and password")
+            raise LinkError(f"{self._endpoint}: refused: {refusal}")
 
     def _connect(self) -> None:
         end = self._endpoint
@@ -146,7 +146,8 @@ class Link:
             future.set_result(refusal)
 
     def _on_connect(self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
-        self._loop.call_soon_threadsafe(self._answer, "connect", str(code) if code.is_failure else "")
+        refusal = f"{code}; check username and password" if code.is_failure else ""
+        self._loop.call_soon_threadsafe(self._answer, "connect", refusal)
 
     def _on_subscribe(
         self, _client: paho.Client, _data: Any, mid: int, codes: Sequence[ReasonCode], _properties: Any
@@ -162,3 +163,8 @@ class Link:
 
     def _on_disconnect(self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         self._tell(Closed(str(code)))
+        refusal = "the broker closed the connection without an answer"
+        if self._endpoint.tls:
+            # With TLS 1.3 a broker says no to a certificate after the handshake.
+            refusal += "; check cert_file and key_file, and that the broker knows their CA"
+        self._loop.call_soon_threadsafe(self._answer, "connect", refusal)

@@ -24,13 +24,21 @@ from plantprint_edge.channels import (
 from plantprint_edge.config import (
     AgentConfig,
     Broker,
+    Dlt645SerialSource,
+    Dlt645Source,
+    Dlt645TcpSource,
+    FolderSource,
     ModbusSerialSource,
     ModbusSource,
+    ModbusTcpSource,
     MqttSource,
     ReplaySource,
     Source,
 )
+from plantprint_edge.config.mqtt_check import mqtt_problems
 from plantprint_edge.endpoint import resolve
+from plantprint_edge.mappings import SHIPPED as SHIPPED_MAPPINGS
+from plantprint_edge.mappings import Mappings, read_mappings
 from plantprint_edge.meters import SHIPPED, Library, read_library
 from plantprint_edge.yamlfile import ConfigError, Document, Location, read_yaml
 
@@ -48,7 +56,12 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> AgentCon
     folder = path.absolute().parent
     try:
         config = AgentConfig.model_validate(
-            document.data, context={"folder": folder, "library": _library(document, folder)}
+            document.data,
+            context={
+                "folder": folder,
+                "library": _library(document, folder),
+                "mappings": _mappings(document, folder),
+            },
         )
     except ValidationError as error:
         # A list whose items are wrong is also called too short.
@@ -65,6 +78,11 @@ def _library(document: Document, folder: Path) -> Library:
     return read_library(folder / Path(named).expanduser()) if isinstance(named, str) else SHIPPED
 
 
+def _mappings(document: Document, folder: Path) -> Mappings:
+    named = document.data.get("mappings_dir") if isinstance(document.data, dict) else None
+    return read_mappings(folder / Path(named).expanduser()) if isinstance(named, str) else SHIPPED_MAPPINGS
+
+
 def _problem(document: Document, details: ErrorDetails) -> str:
     location: Location = details["loc"]
     where = ".".join(str(part) for part in location) or "the file"
@@ -75,7 +93,7 @@ def _problem(document: Document, details: ErrorDetails) -> str:
         case "extra_forbidden":
             message = "is not a known key; correct its spelling or remove it"
         case "union_tag_invalid" | "union_tag_not_found":
-            message = "each source needs `source: modbus`, `modbus_serial`, `mqtt` or `replay`"
+            message = "each source needs `source: modbus`, `modbus_serial`, `dlt645`, `dlt645_serial`, `mqtt`, `folder` or `replay`"
         case "string_pattern_mismatch" if location and location[-1] == "url":
             message = (
                 "must look like mqtt://host:1883; user and password go to username and password_file or password_env"
@@ -89,6 +107,8 @@ def _unusable_parts(config: AgentConfig, environ: Mapping[str, str]) -> Iterator
     for i, source in enumerate(config.sources):
         if isinstance(source, MqttSource) and source.broker:
             brokers.append((("sources", i, "broker"), source.broker))
+        if isinstance(source, MqttSource):
+            yield from ((("sources", i, *location), message) for location, message in mqtt_problems(source))
         if isinstance(source, ModbusSource):
             yield from ((("sources", i, *location), message) for location, message in _point_problems(source))
     yield from _line_problems(config)
@@ -123,18 +143,31 @@ def _point_problems(source: ModbusSource) -> Iterator[Problem]:
 
 
 def _line_problems(config: AgentConfig) -> Iterator[Problem]:
-    """Devices on one serial port that do not speak alike."""
-    lines: dict[str, tuple[str, SerialLine]] = {}
+    """Devices on one line that do not speak alike."""
+    lines: dict[str, tuple[str, str]] = {}
     for i, source in enumerate(config.sources):
-        if isinstance(source, ModbusSerialSource):
-            with suppress(ValueError):
-                line = serial_line(source)
-                first, known = lines.setdefault(source.serial_port, (source.name, line))
-                if line != known:
+        with suppress(ValueError):
+            for key, port, manner in _lines_of(source):
+                first, known = lines.setdefault(port, (source.name, manner))
+                if manner != known:
                     yield (
-                        ("sources", i, "serial_port"),
-                        f"{source.name} has {line}, {first} on the same port {known}; give both the same baud, parity and stop",
+                        ("sources", i, key),
+                        f"{source.name} has {manner}, {first} on the same port {known}; give both the same baud, parity and stop",
                     )
+
+
+def _lines_of(source: Source) -> Iterator[tuple[str, str, str]]:
+    """The key that names the line of a source, the line, and how it is spoken to; raises `ValueError`."""
+    match source:
+        case ModbusSerialSource():
+            yield "serial_port", source.serial_port, str(serial_line(source))
+        case Dlt645SerialSource():
+            line = SerialLine(source.serial_port, source.baud, source.parity, source.stop)
+            yield "serial_port", source.serial_port, f"DL/T 645 at {line}"
+        case ModbusTcpSource():
+            yield "port", f"{source.host}:{source.port}", "Modbus"
+        case Dlt645TcpSource():
+            yield "port", f"{source.host}:{source.port}", "DL/T 645"
 
 
 def _channel_problems(config: AgentConfig, _: Mapping[str, str]) -> Iterator[Problem]:
@@ -159,9 +192,21 @@ def _channel_locations(source: Source) -> list[Location]:
     match source:
         case ModbusSource():
             return [("points", j) for j in range(len(source.points))] + [("ratios",) for _ in ratio_reads(source)]
+        case Dlt645Source():
+            return [("points", j) for j in range(len(source.points))]
         case MqttSource():
-            pairs = ((t, c) for t, topic in enumerate(source.topics) for c in range(len(topic.channels)))
-            return [("topics", t, "channels", c) for t, c in pairs]
+            groups = (
+                ("topics", [topic.channels for topic in source.topics]),
+                ("devices", [entry.channels for entry in source.devices]),
+            )
+            return [
+                (key, g, "channels", c)
+                for key, parts in groups
+                for g, channels in enumerate(parts)
+                for c in range(len(channels))
+            ]
+        case FolderSource():
+            return [("channels", c) for c in range(len(source.channels))]
         case ReplaySource():
             return [("columns", c) for c in range(len(source.columns))]
 
@@ -174,8 +219,17 @@ def _unfit(channel: Channel) -> str | None:
         return f"unit {channel.unit!r} is not known; use one such as kWh, kW, Nm3, m3/h, kg or t"
     if (channel.kind == "amount") != (channel.period_s > 0):
         return "an amount needs period_s, a counter or gauge has none"
+    # A gauge may tell a rate, or an amount that is there: the level of a store.
+    return (
+        f"{channel.unit} is a rate: declare it as a gauge"
+        if channel.kind != "gauge" and _is_rate(channel.unit)
+        else None
+    )
+
+
+def _is_rate(unit: str) -> bool:
     try:
-        integral_unit(channel.unit)
-    except ValueError as error:
-        return str(error) if channel.kind == "gauge" else None
-    return None if channel.kind == "gauge" else f"{channel.unit} is a rate: declare it as a gauge"
+        integral_unit(unit)
+    except ValueError:
+        return False
+    return True

@@ -6,7 +6,7 @@ damaged file is set aside and reported. This module knows no thread and no event
 
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -160,11 +160,16 @@ class Outbox:
         if self._fits(len(body), self._pages_hard) or not self._file.value(copy, (name,)):
             self._insert(Draft("declare", body, n, table=name))
 
+    def keep_tables(self, names: Collection[str]) -> None:
+        """Only these channel tables are current from now on; others stay as long as a stored chunk refers to them."""
+        self._tables = {name: table for name, table in self._tables.items() if name in names}
+
     def _insert(self, draft: Draft) -> int:
         memory = self._memory
         _, payload = seal(
-            self._site, self._agent, self.epoch, memory.seq, draft.kind, draft.body, draft.n, table=draft.table
-        )
+            self._site, self._agent, self.epoch, memory.seq, draft.kind, draft.body, draft.n,
+            table=draft.table, revision=draft.revision, packed=self._limits.packing == "zstd",
+        )  # fmt: skip
         self._file.run(
             "insert into chunk (epoch, seq, kind, table_hash, n, created_ms) values (?, ?, ?, ?, ?, ?)",
             (self.epoch, memory.seq, draft.kind, draft.table, draft.n, self._now_ms()),

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Protocol
 
 from plantprint.wire.chunk import Row
 from plantprint_edge.channels import SerialLine, modbus_point, ratio_reads
@@ -15,8 +15,9 @@ from plantprint_edge.clock import Clock, site_clock
 from plantprint_edge.config import ModbusPoint, ModbusSerialSource, ModbusSource, ModbusTcpSource
 from plantprint_edge.meters import Device, Library
 from plantprint_edge.sources import sunspec
+from plantprint_edge.sources.line import DeviceError, RefusedError
 from plantprint_edge.sources.modbus import ModbusReader
-from plantprint_edge.sources.modbus_line import DeviceError, Line, NetworkLine, RefusedError
+from plantprint_edge.sources.modbus_line import Line, NetworkLine
 
 Values = dict[str, Decimal]
 # Ranges around the nominal voltages of the world's low-voltage networks, neutral or line to line, and of transformers.
@@ -63,7 +64,7 @@ async def probe(target: Target, device: Device, library: Library) -> Report:
     """Read all points of `device` from the target; raises `DeviceError` when it does not answer."""
     values = await _values(target, device, library, tuple(device.points))
     absent = tuple(name for name in device.points if name not in values)
-    findings = judge(device, values)
+    findings = judge(device.points, values)
     if not _plausible_points(device, values):
         findings += await _other_order(target, device, library)
     return Report(device, values, absent, tuple(findings))
@@ -184,8 +185,18 @@ async def _other_order(target: Target, device: Device, library: Library) -> list
     )
 
 
-def judge(device: Device, values: Mapping[str, Decimal]) -> list[str]:
-    """What looks wrong, one sentence each with what to check."""
+class Quantity(Protocol):
+    """What is known of a value."""
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
+def judge(points: Mapping[str, Quantity], values: Mapping[str, Decimal]) -> list[str]:
+    """What looks wrong in `values` (V, A, W, Hz), one sentence each with what to check."""
     found = []
     # Behind a voltage transformer any voltage is possible.
     transformed = values.get("ratio pt", Decimal(1)) != 1
@@ -195,9 +206,9 @@ def judge(device: Device, values: Mapping[str, Decimal]) -> list[str]:
             near = "50 or 60 Hz" if name == "frequency" else "110, 230 or 400 V"
             what = f"is {value}, not near {near}: wrong type, word order or scale?"
             found.append(f"{name} {'is 0: not connected?' if value == 0 else what}")
-        if name.startswith("power_factor") and device.points[name].unit == "1" and abs(value) > 1:
+        if name.startswith("power_factor") and points[name].unit == "1" and abs(value) > 1:
             found.append(f"{name} is {value}, outside -1 to 1: wrong scale, or a coding of its own")
-        if name in device.points and device.points[name].kind == "counter" and value < 0:
+        if name in points and points[name].kind == "counter" and value < 0:
             found.append(f"{name} is {value}, and a counter is not negative: wrong type or word order?")
     return found + _power_problems(values)
 

@@ -7,7 +7,7 @@ from plantprint.wire.chunk import ChunkKind, Gap
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A chunk before it has a number: its body, how many rows it holds, and the span of time of these."""
+    """A chunk before it has a number: its body, how many rows it holds, the span of time of these, and their revision."""
 
     kind: ChunkKind
     body: bytes
@@ -15,6 +15,7 @@ class Draft:
     table: str = ""
     from_ms: int = 0
     to_ms: int = 0
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What an agent says about itself: a status file for `plantprint edge status`, and Prometheus metrics on loopback.
+"""What an agent says about itself: a status file for `plantprint edge status`, and its counters for Prometheus.
 
 Both read the same plain counters when asked; the hot path only adds integers.
 """
@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -18,8 +17,20 @@ from plantprint.times import format_instant, parse_instant
 from plantprint_edge.clock import wall_ms
 from plantprint_edge.config import AgentConfig
 from plantprint_edge.records import Stats
+from plantprint_edge.reload import ReloadCounts
 from plantprint_edge.sources import SourceCounts
 from plantprint_edge.uplink import UplinkCounts
+
+
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """Whether this machine knows the time, how often it stepped, and the readings that had to wait for it."""
+
+    dates: bool = True
+    steps: int = 0
+    last_step_s: float | None = None
+    undated_rows: int = 0
+    undated_rows_lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,8 @@ class Snapshot:
     readings: int
     outbox: Stats
     uplink: UplinkCounts
+    reloads: ReloadCounts
+    clock: ClockState
     sources: Sequence[SourceCounts]
 
 
@@ -69,6 +82,8 @@ def describe(config: AgentConfig, snapshot: Snapshot, *, running: bool) -> dict[
         "readings": snapshot.readings,
         "outbox": {**outbox, "oldest_at": oldest_at},
         "uplink": {**uplink, "last_ack_at": last_ack_at},
+        "reloads": asdict(snapshot.reloads),
+        "clock": asdict(snapshot.clock),
         "sources": [_source(counts) for counts in snapshot.sources],
     }
 
@@ -81,6 +96,7 @@ def _source(counts: SourceCounts) -> dict[str, Any]:
         "readings": counts.readings,
         "missing": counts.missing,
         "errors": dict(counts.errors),
+        "undeclared": dict(counts.undeclared),
         "last_good_at": _instant(counts.last_good_ms),
         "latency_ms": counts.latency_ms and round(counts.latency_ms, 1),
         "failed_share": counts.failed_share and round(counts.failed_share, 3),
@@ -104,6 +120,8 @@ class Metrics(Collector):
             ("outbox_unacked_chunks", "Chunks that the collector has not acknowledged", now.outbox.unacked_chunks),
             ("outbox_used_bytes", "Bytes of the outbox in use", now.outbox.used_bytes),
             ("outbox_full", "1 while readings are lost for want of room", int(bool(now.outbox.full))),
+            ("clock_known", "1 while this machine knows the time", int(now.clock.dates)),
+            ("undated_rows", "Readings in memory that wait for the time", now.clock.undated_rows),
         ):
             yield GaugeMetricFamily(f"plantprint_edge_{name}", text, value=gauge)
         for name, text, count in (
@@ -118,6 +136,10 @@ class Metrics(Collector):
             ("publish_unheard", "Publishes that nobody subscribed to", now.uplink.unheard),
             ("connections", "Connections made to the broker", now.uplink.connections),
             ("store_changes", "Changes of the collector's store", now.uplink.store_changes),
+            ("clock_steps", "Steps of this machine's clock", now.clock.steps),
+            ("undated_rows_lost", "Readings lost because their time was never known", now.clock.undated_rows_lost),
+            ("reloads", "Changed configurations that were taken up", now.reloads.taken),
+            ("reloads_refused", "Changed configurations that could not be used", now.reloads.refused),
         ):
             yield CounterMetricFamily(f"plantprint_edge_{name}", text, value=count)
         yield from _of_sources(now.sources)
@@ -143,17 +165,3 @@ def _of_sources(sources: Sequence[SourceCounts]) -> Iterable[Metric]:
         if counts.last_good_ms is not None:
             good.add_metric([counts.name], counts.last_good_ms / 1000)
     return polls, missing, errors, good, latency
-
-
-def serve_metrics(port: int, take: Callable[[], Snapshot]) -> Callable[[], None]:
-    """Serve `/metrics` on loopback and return what ends it; raises `OSError` when the port is taken."""
-    registry = CollectorRegistry()
-    registry.register(Metrics(take))
-    server, thread = start_http_server(port, "127.0.0.1", registry)
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return stop

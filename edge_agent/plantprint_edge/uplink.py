@@ -68,6 +68,7 @@ class Uplink:
         self._backoff = Backoff(limits.backoff_s_min, limits.backoff_s_max)
         self._wake = committer.changed
         self._stopping = False
+        self._reconnect = False
         self._generation = -1
         self._in_flight: dict[int, tuple[str, int]] = {}
         self._declares: dict[str, Stored] = {}
@@ -88,6 +89,12 @@ class Uplink:
             if not self._stopping:
                 await self._sleep(self._backoff.next_s())
 
+    def reconfigure(self, config: AgentConfig) -> None:
+        """Go on with another configuration, over a new connection if its broker is another."""
+        self._reconnect = config.broker != self._config.broker
+        self._config = config
+        self._wake.set()
+
     def stop(self) -> None:
         """Say offline and end `run`; what is not acknowledged stays in the outbox."""
         self._stopping = True
@@ -107,6 +114,7 @@ class Uplink:
     # --- one connection -----------------------------------------------------------------------------------------------
 
     async def _connect(self) -> Link:
+        self._reconnect = False
         site, agent = self._config.site, self._config.agent
         will = (topics.state(site, agent), self._state(online=False))
         link = Link(
@@ -137,7 +145,7 @@ class Uplink:
             log.warning("uplink_lost", reason=str(error), remedy=remedy)
         finally:
             self.counts.connected = False
-            if self._stopping:
+            if self._stopping or self._reconnect:
                 self._publish_state(link, online=False)
             await link.close()
 
@@ -145,7 +153,7 @@ class Uplink:
         self._generation = -1
         self._in_flight.clear()
         state_at = 0.0
-        while not self._stopping:
+        while not (self._stopping or self._reconnect):
             try:
                 await self._work(link)
             except OutboxUnusableError:
@@ -174,7 +182,11 @@ class Uplink:
         """Send again what is due, each after its channel table: a store that lacks the table can take no readings."""
         due = self._window.resends(_now_ms())
         self.counts.resent += len(due)
-        for table in {chunk.table: None for _, chunk in due}:
+        tables = {chunk.table: None for _, chunk in due if chunk.table}
+        if tables.keys() - self._declares.keys():
+            # Declared since this connection began.
+            self._declares = {chunk.table: chunk for chunk in await self._committer.call(Outbox.declares)}
+        for table in tables:
             if table in self._declares:
                 await self._publish(link, "fill", self._declares[table])
         for lane, chunk in due:

@@ -196,6 +196,20 @@ def test_sigterm_ends_it_within_seconds(tmp_path: Path, broker_url: str, site: s
             assert read_status(of)["outbox"]["unacked_chunks"] == len(stored)
 
 
+def test_sighup_makes_it_read_its_file_again(tmp_path: Path) -> None:
+    with counting_device() as port:
+        of = config(tmp_path, meters(port, 1), "status_every_s: 0.1")
+        process = start(tmp_path)
+        wait_until(lambda: status_path(of).exists() and read_status(of)["readings"] > 2, "readings")
+        config(tmp_path, meters(port, 2), "status_every_s: 0.1")
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: [s["name"] for s in read_status(of)["sources"]] == ["m0", "m1"], "the second source")
+        process.send_signal(signal.SIGTERM)
+        code, output = end(process)
+    assert code == 0, output
+    assert "reloaded" in output
+
+
 def test_kills_at_any_moment_lose_and_double_nothing(tmp_path: Path, site: str) -> None:
     """Agent and broker die at random; in the end the collector holds exactly the chunks that were ever committed."""
     seed = int(os.environ.get("PLANTPRINT_TEST_SEED", random.randrange(1_000_000)))

@@ -1,4 +1,4 @@
-"""Every point of every shipped device type, served by an independent server and read back through our planning.
+"""Every point of every shipped device type, served by two independent servers and read back through our planning.
 
 `meters_reference.yaml` says what a value should be; Node encodes it; this file works it out with its own arithmetic.
 """
@@ -14,13 +14,13 @@ import pytest
 import yaml
 from edge_support import config
 from modbus_rig import Rows, reading_once
-from node_modbus_rig import node_modbus
+from node_modbus_rig import node_jsmodbus, node_modbus
 
 from plantprint_edge.channels import modbus_reads, ratio_reads
 from plantprint_edge.config import ModbusSource
 from plantprint_edge.decode import decode
 from plantprint_edge.meters import device_ids, find_device
-from plantprint_edge.sources.modbus_line import DeviceError
+from plantprint_edge.sources.line import DeviceError
 
 REFERENCE = yaml.safe_load((Path(__file__).parents[1] / "data" / "meters_reference.yaml").read_text("utf-8"))
 DEVICES: dict[str, dict[str, Any]] = {device["id"]: device for device in REFERENCE["devices"]}
@@ -142,6 +142,13 @@ def port() -> Iterator[int]:
         yield port
 
 
+@pytest.fixture(scope="module")
+def js_ports() -> Iterator[dict[int, int]]:
+    """The devices as documented, each on a port of its own."""
+    with node_jsmodbus({unit: image(i, swapped=False) for i, unit in UNITS.items()}) as ports:
+        yield ports
+
+
 def source(folder: Path, port: int, device_id: str, unit: int, names: list[str], more: str = "") -> ModbusSource:
     points = "".join(f"\n      - {{name: {name}, point: {name}{more}}}" for name in names)
     text = f"""
@@ -191,10 +198,26 @@ async def test_every_point_is_read_back_equal(tmp_path: Path, port: int, device_
     of = source(
         tmp_path, port, device_id, UNITS[device_id] + SWAPPED * swapped, names, f", word_order: {order}" * swapped
     )
+    await expect_all_equal(of, device_id)
+
+
+@pytest.mark.parametrize("device_id", sorted(DEVICES))
+async def test_a_second_peer_serves_the_same(tmp_path: Path, js_ports: dict[int, int], device_id: str) -> None:
+    device = find_device(device_id)
+    assert device is not None
+    unit = UNITS[device_id]
+    await expect_all_equal(source(tmp_path, js_ports[unit], device_id, unit, list(device.points)), device_id)
+
+
+async def expect_all_equal(of: ModbusSource, device_id: str) -> None:
+    """Every point of the device is read back as the reference says, and every ratio."""
+    device = find_device(device_id)
+    assert device is not None
     rows = Rows()
     counts = await reading_once(of, rows)
     reference = {point["q"]: point for point in DEVICES[device_id]["points"]}
     got = {row[0]: row[2] for row in rows}
+    names = list(device.points)
     wanted = {i: expected(device_id, reference[name], device.points[name].decimals) for i, name in enumerate(names)}
     ratios = {len(names) + i: RATIO_REGISTERS[ratio.name][1] for i, ratio in enumerate(ratio_reads(of))}
     assert got == wanted | ratios

@@ -15,10 +15,10 @@ from edge_support import config
 
 from plantprint.times import SiteClock
 from plantprint.wire.chunk import Row
-from plantprint_edge.agent import end_tasks
 from plantprint_edge.channels import channels_of
 from plantprint_edge.clock import Clock
 from plantprint_edge.config import ModbusSource
+from plantprint_edge.running import end_tasks
 from plantprint_edge.sources.modbus import ModbusReader
 
 Frame = bytes
@@ -295,7 +295,7 @@ async def _hang_up(_: Request) -> list[Frame]:
 
 
 async def test_a_clock_that_steps_back_a_little_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1_000_000_000_000]
+    now = [1_800_000_000_000]
 
     def tick() -> int:
         now[0] += 7
@@ -320,8 +320,9 @@ async def test_polls_are_due_at_multiples_of_the_interval_in_site_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now_ms: int, speed: int, expected_s: float
 ) -> None:
     """At 60 times the speed a poll every 0.1 s is one every 6 s of the site."""
-    monkeypatch.setattr("plantprint_edge.clock.wall_ms", lambda: 0)
-    clock = Clock(SiteClock("run", wall_origin_ms=0, site_origin_ms=now_ms, speed=speed))
+    origin_ms = 1_800_000_000_000
+    monkeypatch.setattr("plantprint_edge.clock.wall_ms", lambda: origin_ms)
+    clock = Clock(SiteClock("run", wall_origin_ms=origin_ms, site_origin_ms=now_ms, speed=speed))
     reader = ModbusReader(source(tmp_path, 1), 0, Rows(), clock)
     assert reader._until_next_s() == pytest.approx(expected_s)
 

@@ -15,7 +15,7 @@ from edge_support import config
 from modbus_rig import Rows, reading_once
 
 from plantprint_edge.config import ModbusSource
-from plantprint_edge.sources.modbus_line import DeviceError
+from plantprint_edge.sources.line import DeviceError
 
 SOURCE = Path("/usr/share/doc/libmodbus-dev/examples/unit-test-server.c")
 # Addresses of its behaviours; its one input register stands at 0x108 and holds 10.

@@ -18,7 +18,8 @@ from plantprint_cli.edge_commands import register
 from plantprint_cli.errors import CommandError
 from plantprint_edge.meters import SHIPPED
 from plantprint_edge.probe import Target, answers, at_unit, guess, probe
-from plantprint_edge.sources.modbus_line import DeviceError, Line, NetworkLine
+from plantprint_edge.sources.line import DeviceError
+from plantprint_edge.sources.modbus_line import Line, NetworkLine
 
 ADDRESSES = {
     "voltage_l1": 0, "voltage_l2": 2, "voltage_l3": 4, "current_l1": 6, "current_l2": 8, "current_l3": 10,

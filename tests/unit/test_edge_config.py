@@ -1,11 +1,17 @@
 """agent.yaml: every error with its line and a remedy, secrets only by reference, and the channels that it declares."""
 
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from accounting_cases import make_graph
 from edge_support import IDLE_SOURCE, config
 
+from plantprint.facts import Quality, Reading
+from plantprint.intervals import MeterSeries
+from plantprint.stores import Level, read_level
+from plantprint.times import HOUR_MS
 from plantprint_edge.channels import all_channels, modbus_reads, tables
 from plantprint_edge.config import Broker, ModbusSource
 from plantprint_edge.endpoint import resolve
@@ -96,7 +102,6 @@ def test_a_unit_other_than_the_devices_is_converted_exactly(tmp_path: Path) -> N
         ("unit: kW,", "unit: kWh,", "12: power: the device counts in W; 'W' cannot be converted to 'kWh'"),
         ("name: power,", "name: energy,", "12: channel 'energy' is already declared by source 'm1'; rename one"),
         ("unit: kg, decimals: 3", "unit: kilos, decimals: 3", "19: channel 'co2': unit 'kilos' is not known"),
-        ("kind: counter, unit: kg", "kind: gauge, unit: kg", "19: channel 'co2': 'kg' is not a rate"),
         (
             "kind: counter, unit: kg",
             "kind: counter, unit: kg/h",
@@ -130,6 +135,25 @@ def test_a_unit_other_than_the_devices_is_converted_exactly(tmp_path: Path) -> N
 def test_errors_name_line_and_remedy(tmp_path: Path, old: str, new: str, expected: str) -> None:
     found = problems(tmp_path, changed(old, new))
     assert any(problem.startswith(expected) for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("unit", "store_unit", "level"), [("kWh", "kWh", 12_345_000), ("t", "kg", 12_345_000_000), ("m3", "m3", 12_345_000)]
+)
+def test_the_level_of_a_store_may_be_told_as_an_amount(tmp_path: Path, unit: str, store_unit: str, level: int) -> None:
+    path = tmp_path / "agent.yaml"
+    path.write_text(changed("kind: counter, unit: kg", f"kind: gauge, unit: {unit}"), "utf-8")
+    channel = next(c for c in all_channels(load_config(path, {})) if c.name == "co2")
+    graph = make_graph(
+        [("grid", "bus", "m-grid"), ("bus", "tank", "m-in"), ("tank", "bus", "m-out"), ("bus", "u", "m-u")],
+        pools={"bus": "conserving hour"},
+        sources={"grid": "grid"},
+        work_units=["u"],
+        units={"tank": store_unit, "grid": store_unit, "bus": store_unit},
+        stores={"tank": {"kind": "fifo", "level": "m-level"}},
+    )
+    series = MeterSeries(channel, graph.meters["m-level"], Decimal(1), (Reading(HOUR_MS, 12_345),))
+    assert read_level(series, graph.stores["tank"], 0) == Level(level, Quality.MEASURED)
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

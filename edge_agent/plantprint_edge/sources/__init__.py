@@ -13,15 +13,17 @@ from plantprint.wire.chunk import Row
 class SourceCounts:
     """What a source did since the start; errors by short reason, `last_good_ms` in site time.
 
+    `undeclared` counts messages of devices that no channel names, by device; how many are listed is bounded.
     `latency_ms` and `failed_share` (of polls, 0 to 1) are moving means over some tens of them; None before the first.
     """
 
     name: str
-    kind: Literal["modbus", "mqtt", "replay"]
+    kind: Literal["modbus", "mqtt", "replay", "dlt645", "folder"]
     polls: int = 0
     readings: int = 0
     missing: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    undeclared: Counter[str] = field(default_factory=Counter)
     last_good_ms: int | None = None
     latency_ms: float | None = None
     failed_share: float | None = None

@@ -3,10 +3,8 @@
 Every device has its own task. A round stops at the first silence, and the device is asked again ever more rarely.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Literal
 
 import structlog
@@ -14,32 +12,33 @@ import structlog
 from plantprint.facts import Quality
 from plantprint.wire.chunk import Row
 from plantprint_edge.channels import device_of, modbus_reads, ratio_reads, read_max
-from plantprint_edge.clock import Backoff, Clock
+from plantprint_edge.clock import Clock
 from plantprint_edge.config import ModbusSource
 from plantprint_edge.decode import ONE, Block, Point, decode_from, plan_blocks, split
 from plantprint_edge.sources import Intake, SourceCounts, sunspec
-from plantprint_edge.sources.modbus_line import DeviceError, Line, Lines, RefusedError, sleep_until
+from plantprint_edge.sources.line import DeviceError, RefusedError
+from plantprint_edge.sources.modbus_line import Line, Lines
+from plantprint_edge.sources.polling import Poller
 
 log = structlog.get_logger(__name__)
 
-# One silence may be chance; a unit with this many in a row waits in line with the other dead ones of a shared line.
-PATIENCE = 2
 # A transformer ratio of 0 or of all ones is a register that nobody set.
 NO_RATIO = frozenset({0, 0xFFFF})
 
 
-class ModbusReader:
-    """Polls one device at instants that are multiples of its interval in site time."""
+class ModbusReader(Poller):
+    """Polls one device."""
+
+    remedy = "check power, network, unit_id and timeout_s; it is asked again, ever more rarely"
 
     def __init__(
         self, source: ModbusSource, first_index: int, intake: Intake, clock: Clock, line: Line | None = None
     ) -> None:
         device = device_of(source)
-        self.counts = SourceCounts(source.name, "modbus")
+        self._line = line or Lines().of(source)
+        super().__init__(source, SourceCounts(source.name, "modbus"), clock, self._line)
         self._source = source
         self._intake = intake
-        self._clock = clock
-        self._line = line or Lines().of(source)
         self._read_max = read_max(source, device)
         self._gap_max = source.gap_max if source.gap_max is not None else (device.gap_max if device else 0)
         self._forbidden = device.forbidden if device else ()
@@ -57,39 +56,10 @@ class ModbusReader:
         )
         self._ratios: dict[str, int] = {}
         self._ratios_due_s = 0.0
-        self._backoff = Backoff(source.interval_s, source.backoff_s_max)
-        self._asked_s = 0.0
-        self._failing = ""
-        self._failures = 0
         self._refused: set[int] = set()
-        self._last_ms: dict[int, int] = {}
 
     def _plan(self, points: Sequence[Point]) -> list[Block]:
         return plan_blocks(points, self._read_max, self._gap_max, self._forbidden)
-
-    async def run(self) -> None:
-        """Poll until cancelled."""
-        try:
-            while True:
-                await asyncio.sleep(self._until_next_s())
-                try:
-                    async with self._line.retrying() if self._failures >= PATIENCE else nullcontext():
-                        await self.poll()
-                except DeviceError as error:
-                    self._failed(error)
-                    # A reply on its way for longer than this is lost; without transaction numbers it must not meet us.
-                    least_s = self._source.timeout_s if self._line.is_rtu else 0
-                    await asyncio.sleep(max(self._backoff.next_s(), least_s))
-                else:
-                    self._well()
-        finally:
-            self._line.release()
-
-    def _until_next_s(self) -> float:
-        """Real seconds to the next multiple of the interval; a faster site clock reaches it sooner by its speed."""
-        speed = self._clock.site.speed
-        period_ms = max(1, int(self._source.interval_s * 1000 * speed))
-        return (period_ms - self._clock.now_ms() % period_ms) / 1000 / speed
 
     async def poll(self) -> None:
         """Read everything once; raises `DeviceError`. What the device refuses in one piece is read in parts next time."""
@@ -161,17 +131,16 @@ class ModbusReader:
             return None
 
     async def _ask(self, fc: Literal[3, 4], addr: int, count: int) -> list[int]:
-        await sleep_until(self._asked_s + self._pause_s)
-        started_s = time.monotonic()
+        started_s = await self.rest(self._pause_s)
+        source = self._source
         try:
-            return await self._line.read(self._source.unit_id, fc, addr, count, self._source.timeout_s)
+            return await self._line.read(source.unit_id, fc, addr, count, source.timeout_s, source.late_s_max)
         finally:
-            self._asked_s = time.monotonic()
-            self.counts.answered(self._asked_s - started_s)
+            self.asked(started_s)
 
     def _rows(self, block: Block, words: Sequence[int]) -> list[Row]:
-        t_ms = self._clock.now_ms()
-        if self._clock_is_back(block, t_ms):
+        t_ms = self.instant([point.index for point in block.points])
+        if t_ms is None:
             return []
         rows: list[Row] = []
         for point in block.points:
@@ -180,22 +149,9 @@ class ModbusReader:
                 self.counts.missing += 1
             else:
                 rows.append((point.index, t_ms, value, Quality.MEASURED))
-            self._last_ms[point.index] = t_ms
         self.counts.readings += len(rows)
         self.counts.last_good_ms = t_ms
         return rows
-
-    def _clock_is_back(self, block: Block, t_ms: int) -> bool:
-        """Whether to wait until the clock is past the last reading; after a large step it was wrong before, not now."""
-        last_ms = self._last_ms.get(block.points[0].index)
-        if last_ms is None or t_ms > last_ms:
-            return False
-        self.counts.errors["clock back"] += 1
-        if last_ms - t_ms < self._source.clock_hold_s * 1000:
-            return True
-        remedy = "check the time synchronisation of this machine; the readings before carry wrong times"
-        log.warning("clock_stepped_back", source=self._source.name, step_s=(last_ms - t_ms) // 1000, remedy=remedy)
-        return False
 
     def _refuse(self, block: Block, reason: str) -> None:
         self.counts.errors[reason] += 1
@@ -206,25 +162,8 @@ class ModbusReader:
                 remedy="check the device type, its firmware, and addr and fc of this point",
             )  # fmt: skip
 
-    def _failed(self, error: DeviceError) -> None:
-        self.counts.errors[error.reason] += 1
-        self.counts.judged(failed=True)
-        self._failures += 1
+    def forget(self) -> None:
+        """See `Poller.forget`."""
         if self._sunspec:
             self._base = None
-        # Another device may answer next time, or the same one with other settings.
         self._ratios_due_s = 0.0
-        if self._failing != error.reason:
-            self._failing = error.reason
-            remedy = "check power, network, unit_id and timeout_s; it is asked again, ever more rarely"
-            log.warning(
-                "device_failing", source=self._source.name, reason=error.reason, detail=str(error), remedy=remedy
-            )
-
-    def _well(self) -> None:
-        self.counts.judged(failed=False)
-        self._backoff.reset()
-        self._failures = 0
-        if self._failing:
-            self._failing = ""
-            log.info("device_back", source=self._source.name)

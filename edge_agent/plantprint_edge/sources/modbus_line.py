@@ -1,14 +1,14 @@
 """Connections to Modbus devices: the one user of pymodbus, which only ever sends function codes 3 and 4.
 
 A line is one connection or one serial port. Its devices take turns, one request at a time, in the order of asking. A
-request without answer closes the line, so that a late reply is never taken for the answer to another request.
+request without answer closes the line. RTU frames carry no transaction number, so there what came unasked is thrown away
+before each request, and a unit that owes a reply is first asked for another number of registers: a late reply is never
+taken for the answer to another request.
 """
 
 import asyncio
 import termios
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,26 +18,11 @@ from pymodbus.exceptions import ModbusException
 
 from plantprint_edge.channels import SerialLine, serial_line
 from plantprint_edge.config import ModbusSerialSource, ModbusSource, ModbusTcpSource
+from plantprint_edge.sources.line import DeviceError, RefusedError, SharedLine, shared
 
 REFUSALS = {1: "illegal function", 2: "illegal address", 3: "illegal value"}
-# Of a shared line's time, all units together that have been silent twice or more take at most this share with asking again.
-RETRY_SHARE = 0.2
-
-
-class DeviceError(Exception):
-    """The round cannot go on; `reason` is counted."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason = reason
-        super().__init__(detail)
-
-
-class RefusedError(Exception):
-    """The device does not have these registers or does not know this function code; asking again is of no use."""
-
-    def __init__(self, code: int) -> None:
-        self.reason = REFUSALS[code]
-        super().__init__(self.reason)
+# Lengths of the requests that find out whether a unit still has an old reply on its way.
+PROBE_COUNTS = range(1, 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,67 +37,51 @@ class NetworkLine:
         return f"{self.host}:{self.port}"
 
 
-class Line:
-    """One connection or serial port; `users` is how many devices are on it."""
+class Line(SharedLine):
+    """One connection or serial port. Only frames with TCP framing carry a transaction number."""
 
     def __init__(self, address: NetworkLine | SerialLine, timeout_s: float) -> None:
-        self.users = 1
-        self.timeout_s = timeout_s
+        # 3.5 characters between two frames, at least 1.75 ms.
+        gap_s = max(0.00175, 3.5 * 11 / address.baud) if isinstance(address, SerialLine) else 0.0
+        numbered = isinstance(address, NetworkLine) and address.framing == "tcp"
+        super().__init__(timeout_s, numbered=numbered, gap_s=gap_s)
         self._address = address
         self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
-        self._turn = asyncio.Lock()
-        self._retries = asyncio.Lock()
-        self._retry_at_s = 0.0
-        self._free_at_s = 0.0
 
-    @property
-    def is_rtu(self) -> bool:
-        """Whether frames carry no transaction number, so that a late reply looks like a prompt one."""
-        return not isinstance(self._address, NetworkLine) or self._address.framing == "rtu"
+    async def read(
+        self, unit_id: int, fc: Literal[3, 4], addr: int, count: int, timeout_s: float, late_s_max: float = 30.0
+    ) -> list[int]:
+        """`count` registers from `addr` on; raises `RefusedError` or `DeviceError`. No reply takes over `late_s_max`."""
+        async with self.turn:
+            if not self.numbered and (probe := self._probe_count(unit_id, count, late_s_max)):
+                with suppress(RefusedError):
+                    await self._request(unit_id, fc, addr, probe, timeout_s)
+                # Units answer in order: nothing older than this reply is on its way any more.
+                self.owed.settle(unit_id)
+            return await self._request(unit_id, fc, addr, count, timeout_s)
 
-    @property
-    def gap_s(self) -> float:
-        """Silence between two frames on a serial line: 3.5 characters, at least 1.75 ms."""
-        return max(0.00175, 3.5 * 11 / self._address.baud) if isinstance(self._address, SerialLine) else 0.0
+    def _probe_count(self, unit_id: int, count: int, late_s_max: float) -> int | None:
+        """How many registers to ask for first, because a reply with `count` may be an old one; None when it cannot."""
+        owed = self.owed.of(unit_id, late_s_max)
+        return min((n for n in PROBE_COUNTS if n != count), key=lambda n: owed.get(n, 0.0)) if count in owed else None
 
-    async def read(self, unit_id: int, fc: Literal[3, 4], addr: int, count: int, timeout_s: float) -> list[int]:
-        """`count` registers from `addr` on; raises `RefusedError` or `DeviceError`."""
-        async with self._turn:
-            client = await self._connect()
-            await sleep_until(self._free_at_s)
+    async def _request(self, unit_id: int, fc: Literal[3, 4], addr: int, count: int, timeout_s: float) -> list[int]:
+        client = await self._connect()
+        async with self.spaced():
+            if not self.numbered:
+                await self.drain(_name(self._address))
             try:
                 return await self._ask(client, unit_id, fc, addr, count, timeout_s)
-            except DeviceError as error:
-                if error.reason in ("timeout", "foreign reply"):
+            except (DeviceError, asyncio.CancelledError) as error:
+                if not isinstance(error, DeviceError) or error.reason in ("timeout", "foreign reply"):
+                    # Its answer may still come and must not meet the next request.
+                    self.owed.note(unit_id, count)
                     self.close()
                 raise
-            except asyncio.CancelledError:
-                # Its answer may still come and must not meet the next request.
-                self.close()
-                raise
-            finally:
-                self._free_at_s = time.monotonic() + self.gap_s
 
-    @asynccontextmanager
-    async def retrying(self) -> AsyncIterator[None]:
-        """Around the attempt of a unit that has been silent for long: these attempts wait for each other."""
-        if self.users == 1:
-            yield
-            return
-        async with self._retries:
-            await sleep_until(self._retry_at_s)
-            started_s = time.monotonic()
-            try:
-                yield
-            finally:
-                now_s = time.monotonic()
-                self._retry_at_s = now_s + (now_s - started_s) * (1 / RETRY_SHARE - 1)
-
-    def release(self) -> None:
-        """One device needs the line no longer; the last one closes it."""
-        self.users -= 1
-        if not self.users:
-            self.close()
+    def _trace(self, sending: bool, frame: bytes) -> bytes:
+        self.heard = self.heard or not sending
+        return frame
 
     def close(self) -> None:
         client, self._client = self._client, None
@@ -138,12 +107,12 @@ class Line:
         if isinstance(address, SerialLine):
             return AsyncModbusSerialClient(
                 address.port, baudrate=address.baud, parity=address.parity, stopbits=address.stop,
-                timeout=self.timeout_s, retries=0, reconnect_delay=0, name=address.port,
+                timeout=self.timeout_s, retries=0, reconnect_delay=0, name=address.port, trace_packet=self._trace,
             )  # fmt: skip
         framer = FramerType.SOCKET if address.framing == "tcp" else FramerType.RTU
         return AsyncModbusTcpClient(
             address.host, port=address.port, framer=framer,
-            timeout=self.timeout_s, retries=0, reconnect_delay=0, name=str(address),
+            timeout=self.timeout_s, retries=0, reconnect_delay=0, name=str(address), trace_packet=self._trace,
         )  # fmt: skip
 
     async def _ask(
@@ -165,10 +134,10 @@ class Line:
                 "timeout", f"registers {addr} to {addr + count - 1}: {str(error) or 'no answer'}"
             ) from error
         # pymodbus lets a reply with transaction id 0 pass as an answer to anything.
-        foreign = (not self.is_rtu and response.transaction_id == 0) or response.dev_id != unit_id
+        foreign = (self.numbered and response.transaction_id == 0) or response.dev_id != unit_id
         if response.isError() and not foreign:
             if response.exception_code in REFUSALS:
-                raise RefusedError(response.exception_code)
+                raise RefusedError(REFUSALS[response.exception_code])
             raise DeviceError(f"exception {response.exception_code}", f"registers {addr} and following")
         if foreign or response.function_code != fc or len(response.registers) != count:
             raise DeviceError("foreign reply", f"unit {response.dev_id}, {len(response.registers)} registers")
@@ -187,18 +156,7 @@ class Lines:
         if isinstance(source, ModbusTcpSource) and source.framing == "tcp" and not source.share_connection:
             return Line(address, source.timeout_s)
         key = address.port if isinstance(address, SerialLine) else address
-        line = self._shared.get(key)
-        if line is None:
-            return self._shared.setdefault(key, Line(address, source.timeout_s))
-        line.users += 1
-        line.timeout_s = max(line.timeout_s, source.timeout_s)
-        return line
-
-
-async def sleep_until(instant_s: float) -> None:
-    """Wait for an instant of the monotonic clock; at once where it has passed."""
-    if (wait_s := instant_s - time.monotonic()) > 0:
-        await asyncio.sleep(wait_s)
+        return shared(self._shared, key, lambda: Line(address, source.timeout_s), source.timeout_s)
 
 
 def address_of(source: ModbusSource) -> NetworkLine | SerialLine:

@@ -6,32 +6,28 @@ Reading stops at the first row that cannot be understood, with file, line and re
 import asyncio
 import csv
 import gzip
-import re
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, cast
-from zoneinfo import ZoneInfo
 
 import structlog
 
 from plantprint.facts import Quality
-from plantprint.quantities import INT64_MAX
-from plantprint.times import format_instant, to_ms
+from plantprint.times import format_instant
 from plantprint.wire.chunk import Row
 from plantprint_edge.config import ReplayColumn, ReplaySource
 from plantprint_edge.sources import Intake, SourceCounts
+from plantprint_edge.sources.csv_values import CellError, LocalTime, factor, position, scaled
 
 log = structlog.get_logger(__name__)
 
 ROWS_AT_ONCE = 500
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 class ReplayError(ValueError):
@@ -106,9 +102,10 @@ def read_records(source: ReplaySource) -> Iterator[Record]:
         if header is None:
             raise place.error("the file is empty; check which file is meant")
         place.line = 1
-        columns = [_position(header, name, place) for name in (source.time_column, *(c.column for c in source.columns))]
+        with place.named():
+            columns = [position(header, name) for name in (source.time_column, *(c.column for c in source.columns))]
         stamps = _Stamps(source)
-        factors = [_factor(source, column) for column in source.columns]
+        factors = [factor(c.decimals, source.period_s, mean_rate=c.mean_rate) for c in source.columns]
         while (cells := _next(lines, place)) is not None:
             place.line = lines.line_num
             if not cells:
@@ -117,8 +114,8 @@ def read_records(source: ReplaySource) -> Iterator[Record]:
                 raise place.error(f"{len(cells)} cells where the header has {len(header)}; repair the row")
             end_ms = stamps.end_ms(cells[columns[0]], place)
             values = (
-                _amount(cells[position], factor, column, place)
-                for position, factor, column in zip(columns[1:], factors, source.columns, strict=True)
+                _amount(cells[at], worth, column, place)
+                for at, worth, column in zip(columns[1:], factors, source.columns, strict=True)
             )
             yield Record(place.line, end_ms, tuple(values))
 
@@ -132,6 +129,14 @@ class _Place:
 
     def error(self, message: str) -> ReplayError:
         return ReplayError(f"{self.path}:{self.line}: {message}")
+
+    @contextmanager
+    def named(self, what: str = "") -> Iterator[None]:
+        """Give errors of cells their place, after `what`."""
+        try:
+            yield
+        except CellError as error:
+            raise self.error(f"{what}{error}") from error
 
 
 @contextmanager
@@ -159,30 +164,19 @@ def _next(lines: Iterator[list[str]], place: _Place) -> list[str] | None:
         raise place.error(f"no readable CSV in UTF-8 after this line ({error}); repair it there") from error
 
 
-def _position(header: Sequence[str], name: str, place: _Place) -> int:
-    if header.count(name) != 1:
-        how = "stands more than once" if name in header else "is missing"
-        raise place.error(f"column {name!r} {how}; the file has {', '.join(map(repr, header))}")
-    return header.index(name)
-
-
 class _Stamps:
     """Local stamps → instants. The order of rows tells the two hours of an autumn night apart."""
 
     def __init__(self, source: ReplaySource) -> None:
         self._source = source
-        self._zone = ZoneInfo(source.timezone)
+        self._local = LocalTime(source.time_format, source.timezone, day_end=source.midnight == "day_end")
         self._period_ms = source.period_s * 1000
         self._last_start_ms: int | None = None
 
     def end_ms(self, text: str, place: _Place) -> int:
         """The end of the row's period; raises `ReplayError` where the order is broken or the instant is not certain."""
-        try:
-            stamp = datetime.strptime(text, self._source.time_format)  # noqa: DTZ007 - the zone is attached below
-        except ValueError as error:
-            raise place.error(f"{text!r} does not match time_format {self._source.time_format!r}") from error
-        if self._source.midnight == "day_end" and (stamp.hour, stamp.minute, stamp.second) == (0, 0, 0):
-            stamp += timedelta(days=1)
+        with place.named():
+            stamp = self._local.read(text)
         # The start of a period tells more than its end: 02:00 before the spring change ends at an hour that never was.
         local = stamp - timedelta(seconds=self._source.period_s) if self._source.stamp == "end" else stamp
         start_ms = self._resolve(local, text, place)
@@ -190,7 +184,7 @@ class _Stamps:
         return start_ms + self._period_ms
 
     def _resolve(self, local: datetime, text: str, place: _Place) -> int:
-        instants = self._instants(local)
+        instants = self._local.instants(local)
         last_ms = self._last_start_ms
         if not instants:
             raise place.error(
@@ -215,40 +209,10 @@ class _Stamps:
             raise place.error(f"{text!r} is before the row above ({format_instant(last_ms)}); sort the file by time")
         raise place.error(f"{text!r} overlaps the row above; check `period_s` ({self._source.period_s})")
 
-    def _instants(self, local: datetime) -> list[int]:
-        """The instants that a clock on the wall shows as `local`: none, one or two, in order."""
-        if local.tzinfo is not None:
-            return [to_ms(local)]
-        found = set()
-        for fold in (0, 1):
-            aware = local.replace(tzinfo=self._zone, fold=fold)
-            if aware.astimezone(UTC).astimezone(self._zone).replace(tzinfo=None) == local:
-                found.add(to_ms(aware.astimezone(UTC)))
-        return sorted(found)
 
-
-def _factor(source: ReplaySource, column: ReplayColumn) -> Fraction:
-    """What one unit in a column is worth in 10^-decimals: a mean rate counts per hour, for the period's length."""
-    hours = Fraction(source.period_s, 3600) if column.mean_rate else Fraction(1)
-    return hours * Fraction(10**column.decimals)
-
-
-def _amount(cell: str, factor: Fraction, column: ReplayColumn, place: _Place) -> int | None:
+def _amount(cell: str, worth: Fraction, column: ReplayColumn, place: _Place) -> int | None:
     text = cell.strip()
     if not text:
         return None
-    if not _NUMBER.fullmatch(text):
-        raise place.error(f"column {column.column!r}: {cell!r} is not a number; correct the cell or leave it empty")
-    amount = Fraction(Decimal(text)) * factor
-    if amount.denominator != 1:
-        raise place.error(
-            f"column {column.column!r}: {text} is not exact with decimals: {column.decimals}; {_enough(amount, column)}"
-        )
-    if abs(amount) > INT64_MAX:
-        raise place.error(f"column {column.column!r}: {text} is too large for decimals: {column.decimals}")
-    return amount.numerator
-
-
-def _enough(amount: Fraction, column: ReplayColumn) -> str:
-    more = next((n for n in range(1, 13 - column.decimals) if (amount * 10**n).denominator == 1), None)
-    return f"set decimals: {column.decimals + more}" if more else "no number of decimals makes it exact"
+    with place.named(f"column {column.column!r}: "):
+        return scaled(text, worth, column.decimals, exact=True)
