@@ -1,7 +1,7 @@
 """Rule R2: pools that feed each other share their inflow once, by the exact rational solution of proportional sharing.
 
-Content of a pool from which nothing leaves the cycle in a window stays there and tries the next window. Cycles are rare
-and small, so this works with Python's fractions, window by window.
+Content of a pool from which nothing leaves the cycle in a window stays there and tries the next window. Python's fractions
+solve, window by window, what float64 cannot prove to the last digit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,13 @@ from fractions import Fraction
 import numpy as np
 
 from plantprint.divide_arrays import Ints, divide_arrays
+from plantprint.exports import OnSite
 from plantprint.facts import Quality
-from plantprint.flows import Flows, Qualities, canonical
+from plantprint.flows import Flows, Qualities, by_hour, canonical
 from plantprint.plant.graph import Edge
-from plantprint.quantities import round_half_even
-from plantprint.sharing import Held, Parcels, PoolPlan, weighted
+from plantprint.proven import proven_shares
+from plantprint.quantities import divide, round_half_even
+from plantprint.sharing import Bools, Held, Parcels, PoolPlan, weighted
 
 Content = dict[str, list[int]]
 """Amounts by row of each pool in the cycle."""
@@ -47,40 +49,73 @@ def _cycle(plans: Sequence[PoolPlan]) -> _Cycle:
 
 
 def share_cycle(
-    plans: Sequence[PoolPlan], flows: Flows, parcels: Parcels, held: Mapping[str, Held], on_site: list[int]
+    plans: Sequence[PoolPlan], flows: Flows, parcels: Parcels, held: Mapping[str, Held], on_site: OnSite
 ) -> dict[str, Held]:
-    """Divides what entered the cycle, and what was `held`, over its leaving edges; returns what is left, by pool."""
+    """Divides what entered the cycle, and what was `held`, over its leaving edges; returns what is left, by pool.
+
+    That is [row, hour], of each hour as if it were alone: only the first begins with what was held.
+    """
     cycle = _cycle(plans)
     edges = [edge.index for edge in (*cycle.inner, *cycle.leaving)]
-    weights = flows.amount[edges].sum(axis=1, keepdims=True) if cycle.hourly else flows.amount[edges]
+    weights = by_hour(flows.amount[edges], flows.hours).sum(axis=-1) if cycle.hourly else flows.amount[edges]
     weights = weighted(weights, [edge.share for edge in (*cycle.inner, *cycle.leaving)])
-    entered = {pool: _entered(cycle, pool, parcels) for pool in cycle.pools}
-    waiting: Content = {pool: held[pool].amount.tolist() for pool in cycle.pools}
-    shares = np.zeros((len(cycle.leaving), parcels.amount.shape[1], weights.shape[1]), np.int64)
-    for window in range(weights.shape[1]):
-        content = {
-            pool: [a + b for a, b in zip(waiting[pool], entered[pool][:, window].tolist(), strict=True)]
-            for pool in cycle.pools
-        }
-        amounts = dict(zip(edges, weights[:, window].tolist(), strict=True))
-        given, waiting = _share_window(cycle, amounts, content, on_site)
-        shares[:, :, window] = given
+    entered = np.stack([_entered(cycle, pool, parcels, flows.hours) for pool in cycle.pools])
+    shares, is_proven = _many_windows(cycle, weights, entered)
+    left = {pool: np.zeros((entered.shape[1], flows.hours), np.int64) for pool in cycle.pools}
+    for pool in cycle.pools:
+        left[pool][:, 0] = held[pool].amount
+    per_hour = is_proven.shape[1] // flows.hours
+    unsolved = ~by_hour(is_proven, flows.hours).all(axis=(0, 2))
+    unsolved[0] |= any(layers.amount.any() for layers in held.values())
+    for hour in np.flatnonzero(unsolved).tolist():
+        waiting: Content = {pool: left[pool][:, hour].tolist() for pool in cycle.pools}
+        for window in range(hour * per_hour, (hour + 1) * per_hour):
+            waits = any(map(any, waiting.values()))
+            rows = list(range(entered.shape[1])) if waits else np.flatnonzero(~is_proven[:, window]).tolist()
+            if not rows:
+                continue
+            content = {
+                pool: [waiting[pool][row] + int(entered[number, row, window]) for row in rows]
+                for number, pool in enumerate(cycle.pools)
+            }
+            amounts = dict(zip(edges, weights[:, window].tolist(), strict=True))
+            given, kept = _share_window(cycle, amounts, content, on_site)
+            shares[:, rows, window] = given
+            for pool, amount in kept.items():
+                for row, part in zip(rows, amount, strict=True):
+                    waiting[pool][row] = part
+        for pool in cycle.pools:
+            left[pool][:, hour] = waiting[pool]
     quality = _hand_out(cycle, flows, parcels, held, shares)
-    return {pool: _left(amounts, quality) for pool, amounts in waiting.items()}
+    return {pool: Held(a, np.where(a > 0, quality, np.int8(Quality.MEASURED))) for pool, a in left.items()}
 
 
-def _entered(cycle: _Cycle, pool: str, parcels: Parcels) -> Ints:
+def _entered(cycle: _Cycle, pool: str, parcels: Parcels, hours: int) -> Ints:
     amount: Ints = parcels.amount[[edge.index for edge in cycle.entering if edge.taker == pool]].sum(axis=0)
-    return amount.sum(axis=1, keepdims=True) if cycle.hourly else amount
+    windows: Ints = by_hour(amount, hours).sum(axis=-1) if cycle.hourly else amount
+    return windows
 
 
-def _left(amounts: list[int], quality: Qualities) -> Held:
-    amount = np.array(amounts, np.int64)
-    return Held(amount, np.where(amount > 0, quality, np.int8(Quality.MEASURED)))
+def _many_windows(cycle: _Cycle, weights: Ints, entered: Ints) -> tuple[Ints, Bools]:
+    """Shares [leaving edge, row, window] of what entered, and where [row, window] that is exact."""
+    pools, rows, windows = entered.shape
+    shares = np.zeros((len(cycle.leaving), rows, windows), np.int64)
+    if cycle.exports:  # They take their part first, window by window.
+        return shares, np.zeros((rows, windows), bool)
+    place = {pool: number for number, pool in enumerate(cycle.pools)}
+    ways = np.zeros((pools, pools + len(cycle.leaving), windows))
+    for number, edge in enumerate(cycle.inner):
+        ways[place[edge.giver], place[edge.taker]] += weights[number].astype(np.float64)
+    for number, edge in enumerate(cycle.leaving):
+        ways[place[edge.giver], pools + number] = weights[len(cycle.inner) + number].astype(np.float64)
+    there = np.flatnonzero(entered.any(axis=(0, 2)))
+    is_exact = np.ones((rows, windows), bool)
+    shares[:, there], is_exact[there] = proven_shares(ways, entered[:, there])
+    return shares, is_exact
 
 
 def _share_window(
-    cycle: _Cycle, weights: dict[int, int], content: Content, on_site: list[int]
+    cycle: _Cycle, weights: dict[int, int], content: Content, on_site: OnSite
 ) -> tuple[list[list[int]], Content]:
     """Shares [leaving edge][row] of one window's content, and what stays in pools from which nothing leaves."""
     shares, weights = _export_first(cycle, weights, content, on_site)
@@ -109,19 +144,19 @@ def _share_window(
 
 
 def _export_first(
-    cycle: _Cycle, weights: dict[int, int], content: Content, on_site: list[int]
+    cycle: _Cycle, weights: dict[int, int], content: Content, on_site: OnSite
 ) -> tuple[list[list[int]], dict[int, int]]:
     """Exports take what is made on site out of `content`; returns that by leaving edge and the weights that remain."""
-    rows = len(content[cycle.pools[0]])
-    taken = [[0] * rows for _ in cycle.leaving]
+    taken = [[0] * len(content[cycle.pools[0]]) for _ in cycle.leaving]
     rest = dict(weights)
     for edge in cycle.exports:
-        for row in on_site:
-            for pool in cycle.pools:
-                amount = min(content[pool][row], rest[edge.index])
-                taken[cycle.leaving.index(edge)][row] += amount
-                content[pool][row] -= amount
-                rest[edge.index] -= amount
+        given = taken[cycle.leaving.index(edge)]
+        for claimed in on_site.claimed(edge.giver, cycle.pools):
+            there = [content[pool][row] for row, pool in claimed]
+            for (row, pool), part in zip(claimed, divide(min(sum(there), rest[edge.index]), there), strict=True):
+                given[row] += part
+                content[pool][row] -= part
+                rest[edge.index] -= part
     # Where the exports took all that was asked for but content remains, the same takers share it.
     return taken, rest if any(rest[edge.index] for edge in cycle.leaving) else weights
 
@@ -163,24 +198,28 @@ def _through(
 
 
 def _hand_out(cycle: _Cycle, flows: Flows, parcels: Parcels, held: Mapping[str, Held], shares: Ints) -> Qualities:
-    """Writes the shares to the leaving edges by bucket; returns the worst quality by row of all that the cycle saw."""
+    """Writes the shares to the leaving edges by bucket; returns the worst quality [row, hour] of all the cycle saw."""
     leaving = [edge.index for edge in cycle.leaving]
     inside = [edge.index for edge in (*cycle.inner, *cycle.leaving)]
     entering = [edge.index for edge in cycle.entering]
     if cycle.hourly:
-        shares = divide_arrays(shares[:, :, 0], flows.amount[leaving][:, None, :])
+        course = by_hour(flows.amount[leaving], flows.hours)[:, None]
+        shares = divide_arrays(shares, course).reshape(*shares.shape[:2], -1)
     quality: Qualities = np.minimum(
-        parcels.quality[entering].min(axis=(0, 2), initial=Quality.MEASURED),
-        flows.quality[inside].min(initial=Quality.MEASURED),
+        by_hour(parcels.quality[entering], flows.hours).min(axis=(0, 3), initial=Quality.MEASURED),
+        by_hour(flows.quality[inside], flows.hours).min(axis=(0, 2), initial=Quality.MEASURED),
     )
     for kept in held.values():
-        quality = np.minimum(quality, kept.quality)
+        quality[:, 0] = np.minimum(quality[:, 0], kept.quality)
     parcels.amount[leaving] = shares
-    parcels.quality[leaving] = np.where(shares == 0, np.int8(Quality.MEASURED), quality[None, :, None])
+    if (quality < Quality.MEASURED).any():
+        by_bucket = np.repeat(quality, shares.shape[2] // flows.hours, axis=1)
+        parcels.quality[leaving] = np.where(shares == 0, np.int8(Quality.MEASURED), by_bucket)
     missing = np.maximum(
         parcels.missing_ms[entering].max(axis=0, initial=0), flows.missing_ms[inside].max(axis=0, initial=0)
     )
-    if cycle.hourly:
-        missing = divide_arrays(np.atleast_1d(missing.sum()), np.ones((1, len(missing)), np.int64))[0]
+    if cycle.hourly and missing.any():
+        hours = by_hour(missing, flows.hours)
+        missing = divide_arrays(hours.sum(axis=1), np.ones(hours.shape[1], np.int64)).ravel()
     parcels.missing_ms[leaving] = missing
     return quality

@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantprint.divide_arrays import Ints, divide_arrays
+from plantprint.exports import OnSite, take_first
 from plantprint.facts import Quality
-from plantprint.flows import Durations, Flows, Qualities
+from plantprint.flows import Durations, Flows, Qualities, by_hour
 from plantprint.plant.graph import Edge
 
 Bools = NDArray[np.bool_]
 StockLayer = tuple[str, int, int, int]
 """(source, entered_ms, quality, amount) of what a pool could not hand out yet, or of what a store holds."""
 Stock = Mapping[str, tuple[StockLayer, ...]]
-Row = tuple[str, int]
-"""(source, hour in which it crossed the boundary)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +34,7 @@ class Parcels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
-    """Amounts [row] that a pool keeps, with their quality (MEASURED where there is nothing)."""
+    """Amounts [row], or [row, hour], that a pool keeps, with their quality (MEASURED where there is nothing)."""
 
     amount: Ints
     quality: Qualities
@@ -45,7 +44,7 @@ class Held:
 class PoolPlan:
     """A pool's edges, takers in canonical order; `exports` are positions within `outflows`.
 
-    `exports` is empty for a converting pool: there on-site generation has no claim to leave first.
+    `exports` is empty where nothing comes that is made on site and not converted: there nothing has a claim to leave first.
     """
 
     pool: str
@@ -77,50 +76,66 @@ def weighted(amounts: Ints, shares: Sequence[int]) -> Ints:
     return weights.astype(np.int64) if fits else weights
 
 
-def share_pool(plan: PoolPlan, flows: Flows, parcels: Parcels, held: Held, on_site: list[int]) -> Held:
-    """Divides what came in, and what was `held`, over the outflows; returns what is left without a way out."""
+def share_pool(plan: PoolPlan, flows: Flows, parcels: Parcels, held: Held, on_site: OnSite) -> Held:
+    """Divides what came in, and what was `held`, over the outflows; returns what is left without a way out [row, hour].
+
+    That is left of each hour as if it were alone: only the first begins with what was held.
+    """
     _pass_missing(plan, flows, parcels)
     content = parcels.amount[plan.ins].sum(axis=0)
     rows = np.flatnonzero(content.any(axis=1) | (held.amount > 0))
-    left = Held(np.zeros_like(held.amount), np.full_like(held.quality, Quality.MEASURED))
+    shape = (len(held.amount), flows.hours)
+    left = Held(np.zeros(shape, np.int64), np.full(shape, Quality.MEASURED, np.int8))
     if not rows.size:
         return left
     amount = content[rows]
     quality = parcels.quality[plan.ins][:, rows].min(axis=0, initial=Quality.MEASURED)
     weights, weights_quality = flows.amount[plan.outs], flows.quality[plan.outs]
     if plan.hourly:
-        amount, quality = amount.sum(axis=1, keepdims=True), quality.min(axis=1, keepdims=True)
-        weights, weights_quality = weights.sum(axis=1, keepdims=True), weights_quality.min(axis=1, keepdims=True)
+        amount, quality = by_hour(amount, flows.hours).sum(axis=-1), by_hour(quality, flows.hours).min(axis=-1)
+        weights = by_hour(weights, flows.hours).sum(axis=-1)
+        weights_quality = by_hour(weights_quality, flows.hours).min(axis=-1)
     weights = weighted(weights, plan.shares)
-    has_way_out: Bools = np.logical_or.reduce(weights > 0, axis=0)
-    if not has_way_out.all() or held.amount.any():
-        amount, quality, rest = _defer(amount, quality, Held(held.amount[rows], held.quality[rows]), has_way_out)
-        left.amount[rows], left.quality[rows] = rest.amount, rest.quality
-    shares = _shares(plan, amount, weights, [n for n, row in enumerate(rows.tolist()) if row in on_site])
+    has_way_out: Bools = by_hour(np.logical_or.reduce(weights > 0, axis=0), flows.hours)
+    waits = ~has_way_out.all(axis=1)
+    waits[0] |= held.amount.any()
+    begin = Held(held.amount[rows], held.quality[rows])
+    for hour in np.flatnonzero(waits).tolist():
+        part = slice(hour * has_way_out.shape[1], (hour + 1) * has_way_out.shape[1])
+        before = (
+            begin if hour == 0 else Held(np.zeros_like(begin.amount), np.full_like(begin.quality, Quality.MEASURED))
+        )
+        amount[:, part], quality[:, part], rest = _defer(amount[:, part], quality[:, part], before, has_way_out[hour])
+        left.amount[rows, hour], left.quality[rows, hour] = rest.amount, rest.quality
+    shares = _shares(plan, amount, weights, rows.tolist(), on_site)
     behind = weights_quality[:, None, :] if plan.has_rest else weights_quality.min(axis=0, initial=Quality.MEASURED)
     quality = np.minimum(quality, behind)
     if plan.hourly:
-        shares = divide_arrays(shares[:, :, 0], flows.amount[plan.outs][:, None, :])
+        course = by_hour(flows.amount[plan.outs], flows.hours)[:, None]
+        quality = np.repeat(quality, course.shape[-1], axis=-1)
+        shares = divide_arrays(shares, course).reshape(*shares.shape[:2], -1)
     place = np.ix_(np.array(plan.outs, np.int64), rows)
     parcels.amount[place] = shares
-    parcels.quality[place] = np.where(shares == 0, np.int8(Quality.MEASURED), quality)
+    if (quality < Quality.MEASURED).any():
+        parcels.quality[place] = np.where(shares == 0, np.int8(Quality.MEASURED), quality)
     return left
 
 
-def _shares(plan: PoolPlan, amount: Ints, weights: Ints, on_site: list[int]) -> Ints:
+def _shares(plan: PoolPlan, amount: Ints, weights: Ints, rows: list[int], on_site: OnSite) -> Ints:
     """Amounts [row, window] over weights [edge, window] → [edge, row, window]; exports first take what is on site."""
-    if not plan.exports or not on_site:
+    tiers = (
+        [[rows.index(row) for row in tier if row in rows] for tier in on_site.tiers(plan.pool)] if plan.exports else []
+    )
+    if not any(tiers):
         return np.moveaxis(divide_arrays(amount, weights.T), -1, 0)
-    taken = np.zeros((len(weights), *amount.shape), np.int64)
-    amount, rest = amount.copy(), weights.copy()
-    for edge in plan.exports:
-        for row in on_site:
-            taken[edge, row] = np.minimum(amount[row], rest[edge])
-            amount[row] -= taken[edge, row]
-            rest[edge] -= taken[edge, row]
+    exports = list(plan.exports)
+    taken = take_first(amount, weights[exports], tiers)
+    amount, rest = amount - taken.sum(axis=0), weights.copy()
+    rest[exports] -= taken.sum(axis=1)
     # Where the export took all that was asked for but content remains, the meters disagree: the same takers share it.
     rest = np.where(rest.any(axis=0), rest, weights)
-    shared: Ints = np.moveaxis(divide_arrays(amount, rest.T), -1, 0) + taken
+    shared: Ints = np.moveaxis(divide_arrays(amount, rest.T), -1, 0)
+    shared[exports] += taken
     return shared
 
 
@@ -149,5 +164,6 @@ def _pass_missing(plan: PoolPlan, flows: Flows, parcels: Parcels) -> None:
         return
     touched = np.maximum(behind, own if plan.has_rest else own.max(axis=0, initial=0))
     if plan.hourly:  # Which bucket it was makes no difference to an hour's mix: all of the hour is touched evenly.
-        touched = divide_arrays(np.atleast_1d(touched.sum(axis=-1)), np.ones((1, own.shape[1]), np.int64))
+        hours = by_hour(touched, flows.hours)
+        touched = divide_arrays(hours.sum(axis=-1), np.ones(hours.shape[-1], np.int64)).reshape(touched.shape)
     parcels.missing_ms[plan.outs] = touched

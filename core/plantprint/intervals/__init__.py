@@ -5,13 +5,27 @@ import numpy as np
 from plantprint.facts import Issue
 from plantprint.intervals.amounts import amount_hour
 from plantprint.intervals.counters import counter_hour
+from plantprint.intervals.feeds import Feed, Part, binding_edges_ms, binding_from_ms, hour_feeds, span_of_feeds
+from plantprint.intervals.findings import unusable_channel
 from plantprint.intervals.gauges import gauge_hour
 from plantprint.intervals.grid import assemble, span_grid, unknown_besides
+from plantprint.intervals.powered import powered_counter
 from plantprint.intervals.series import LOOKAHEAD, CounterState, MeterHour, MeterSeries, micro_per_step
 from plantprint.quantities import UnitError
 from plantprint.times import HOUR_MS
 
-__all__ = ["LOOKAHEAD", "CounterState", "MeterHour", "MeterSeries", "meter_hour", "meter_span"]
+__all__ = [
+    "LOOKAHEAD",
+    "CounterState",
+    "Feed",
+    "MeterHour",
+    "MeterSeries",
+    "binding_edges_ms",
+    "binding_from_ms",
+    "hour_feeds",
+    "meter_hour",
+    "meter_span",
+]
 
 
 def meter_hour(
@@ -31,14 +45,31 @@ def meter_span(
     series: MeterSeries, start_ms: int, end_ms: int, bucket_s: int, state: CounterState | None, until_ms: int
 ) -> tuple[MeterHour, CounterState | None, list[Issue]]:
     """`meter_hour` over any whole number of buckets from `start_ms`; spans that meet give what one over both would."""
+
+    def fed(feed: MeterSeries, low_ms: int, high_ms: int, base: CounterState | None) -> Part:
+        return _fed_span(feed, low_ms, high_ms, bucket_s, base, until_ms)
+
+    if series.is_whole and (state is None or state.coming is None):
+        return fed(series, start_ms, end_ms, state)
+    return span_of_feeds(series, start_ms, end_ms, bucket_s, state, until_ms, fed)
+
+
+def _fed_span(
+    series: MeterSeries, start_ms: int, end_ms: int, bucket_s: int, state: CounterState | None, until_ms: int
+) -> Part:
+    """A span in which one channel feeds the meter."""
     grid = span_grid(start_ms, end_ms, bucket_s)
-    base, issues = state, []
+    base, issues = state, list[Issue]()
     if state is not None and state.channel != series.channel_mark:
-        base, issues = None, [_changed_channel(series, state, start_ms)]
+        base = None
+        if series.channel.kind != "amount":  # An amount tells of its period by itself.
+            issues = [_changed_channel(series, state, start_ms)]
     after: CounterState | None = None
     try:
         scale = micro_per_step(series)
         match series.channel.kind:
+            case "counter" if series.power is not None or series.meter.resolution is not None:
+                hour, after, found = powered_counter(series, scale, grid, base, until_ms)
             case "counter":
                 hour, after, found = counter_hour(series, scale, grid, base, until_ms)
             case "gauge":
@@ -48,7 +79,7 @@ def meter_span(
     except UnitError as error:
         nothing = np.zeros(grid.buckets, dtype=np.int64)
         hour = assemble(grid, nothing, unknown_besides((), grid), (), until_ms)
-        found = [_unusable_channel(series, str(error), start_ms)]
+        found = [unusable_channel(series, str(error), start_ms)]
     return hour, after, [*issues, *found]
 
 
@@ -58,15 +89,5 @@ def _changed_channel(series: MeterSeries, state: CounterState, hour_ms: int) -> 
         series.meter.id,
         f"fed by {series.channel_mark!r} now, by {state.channel!r} before; what passed in between is unknown",
         "nothing to do after an exchange; otherwise keep unit and decimals of a channel as they are",
-        hour_ms,
-    )
-
-
-def _unusable_channel(series: MeterSeries, reason: str, hour_ms: int) -> Issue:
-    return Issue(
-        "channel-unusable",
-        series.meter.id,
-        f"channel {series.channel.key}: {reason}; its readings are kept but count nothing",
-        f"set the unit of meter {series.meter.id} to one the channel converts to, or correct the channel at the agent",
         hour_ms,
     )

@@ -13,6 +13,8 @@ from plantprint.intervals.findings import Finding, issues_of
 from plantprint.intervals.grid import Grid, Stretches, assemble, rounded, unknown_besides, whole
 from plantprint.intervals.register import Course, Rules, follow, rules_of
 from plantprint.intervals.series import CounterState, MeterHour, MeterSeries
+from plantprint.intervals.shaping import Step, shape
+from plantprint.quantities import round_half_even
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +33,14 @@ class _Track:
 
 
 def counter_hour(
-    series: MeterSeries, micro_per_step: Fraction, grid: Grid, base: CounterState | None, until_ms: int
+    series: MeterSeries,
+    micro_per_step: Fraction,
+    grid: Grid,
+    base: CounterState | None,
+    until_ms: int,
+    step: Step | None = None,
 ) -> tuple[MeterHour, CounterState | None, list[Issue]]:
+    """The hour of a register; one that moves in coarse steps is spread within them, as `step` says."""
     rules = rules_of(series, micro_per_step)
     facts: list[Reading] = []
     after_ms = -1
@@ -45,8 +53,18 @@ def counter_hour(
     if track is None:
         course = follow(rules, base, facts, series.channel_mark)
         track = _course_track(course, base, grid.end_ms)
-    hour = _hour(track, micro_per_step, grid, series.max_gap_ms, until_ms)
-    return hour, track.state, issues_of(track.findings, series.meter.id, grid)
+    state = track.state
+    unsure: Sequence[tuple[int, int]] = ()
+    if step is None or not track.t_ms.size:
+        edges = _registers(track, micro_per_step, grid)
+    else:
+        stood = base is not None and base.since_ms < base.t_ms
+        ahead = 0 if base is None else base.ahead
+        shaped = shape(track.t_ms, _totals(track, micro_per_step), track.level, ahead, step, grid, stood=stood)
+        edges, unsure = shaped.edges, shaped.unsure
+        state = None if state is None else replace(state, ahead=shaped.ahead)
+    hour = _hour(track, edges, unsure, grid, series.max_gap_ms, until_ms)
+    return hour, state, issues_of(track.findings, series.meter.id, grid)
 
 
 def _plain_track(rules: Rules, base: CounterState, facts: Sequence[Reading], end_ms: int) -> _Track | None:
@@ -105,7 +123,20 @@ def _course_track(course: Course, base: CounterState | None, end_ms: int) -> _Tr
     return _Track(t_ms, origin, whole(rises, max(rises, default=0)), level, state, course.findings)
 
 
-def _hour(track: _Track, micro_per_step: Fraction, grid: Grid, max_gap_ms: int, until_ms: int) -> MeterHour:
+def _totals(track: _Track, micro_per_step: Fraction) -> list[int]:
+    """The total at each good reading, in millionths of the meter's unit."""
+    numerator, denominator = micro_per_step.numerator, micro_per_step.denominator
+    return [round_half_even((track.origin + rise) * numerator, denominator) for rise in track.rise.tolist()]
+
+
+def _hour(
+    track: _Track,
+    edges: NDArray[Any],
+    unsure: Sequence[tuple[int, int]],
+    grid: Grid,
+    max_gap_ms: int,
+    until_ms: int,
+) -> MeterHour:
     if len(track.t_ms) < 2:
         nothing = np.zeros(grid.buckets, dtype=np.int64)
         return assemble(grid, nothing, unknown_besides((), grid), (), until_ms)
@@ -118,14 +149,20 @@ def _hour(track: _Track, micro_per_step: Fraction, grid: Grid, max_gap_ms: int, 
         (starts[level == quality], ends[level == quality], quality)
         for quality in (Quality.ESTIMATED, Quality.RECOVERED)
     ]
-    return assemble(grid, np.diff(_registers(track, micro_per_step, grid)), unknown, lowered, until_ms)
+    if unsure:
+        begin, end = np.array(unsure, np.int64).T
+        lowered.append((begin, end, Quality.RECOVERED))
+    return assemble(grid, np.diff(edges), unknown, lowered, until_ms)
 
 
 def _registers(track: _Track, micro_per_step: Fraction, grid: Grid) -> NDArray[Any]:
     """The total at the bucket edges in millionths of the meter's unit, less an even whole number.
 
-    Outside of what is known it stands still. What is taken off is even, so each edge rounds as the whole total would.
+    Outside of what is known it stands still, and before anything is known it is nothing. What is taken off is even, so
+    each edge rounds as the whole total would.
     """
+    if len(track.t_ms) < 2:
+        return np.zeros(grid.buckets + 1, dtype=np.int64)
     at = np.clip(grid.edges, track.t_ms[0], track.t_ms[-1])
     left = np.clip(np.searchsorted(track.t_ms, at, side="right") - 1, 0, len(track.t_ms) - 2)
     numerator, denominator = micro_per_step.numerator, micro_per_step.denominator

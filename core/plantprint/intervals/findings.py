@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from plantprint.facts import Issue
 from plantprint.intervals.grid import Grid
+from plantprint.intervals.series import MeterSeries
 from plantprint.times import format_instant
 
 
@@ -50,6 +51,14 @@ KINDS: dict[str, tuple[str, str]] = {
         "the first reading was 0 and the next a thousandfold of what follows; counting starts at the second",
         "nothing to do if the device reported 0 before it could read",
     ),
+    "counter-still": (
+        "the register stood still for an hour in which the device's power was not 0; nothing is counted",
+        "check whether the device counts this direction, and whether the gateway repeats an old value",
+    ),
+    "counter-scale": (
+        "counter and power differ by a power of ten over the hour; the counter counts",
+        "check units, decimals and ratio of both channels: one of them is wrong",
+    ),
     "reading-impossible": (
         "the value cannot be one of this meter (negative, or beyond any register) and does not count",
         "look for an all-ones or sentinel value that the device's register map does not declare",
@@ -91,3 +100,13 @@ def _issue(code: str, meter: str, several: Sequence[Finding]) -> Issue:
     first = several[0]
     times = f"{len(several)} in this hour, first at {format_instant(first.at_ms)}: {first.detail}"
     return Issue(code, meter, f"{meaning} ({times})", remedy, first.at_ms)
+
+
+def unusable_channel(series: MeterSeries, reason: str, hour_ms: int) -> Issue:
+    return Issue(
+        "channel-unusable",
+        series.meter.id,
+        f"channel {series.channel.key}: {reason}; its readings are kept but count nothing",
+        f"set the unit of meter {series.meter.id} to one the channel converts to, or correct the channel at the agent",
+        hour_ms,
+    )

@@ -23,7 +23,9 @@ class CounterState:
 
     `held` are readings (t_ms, value, quality) after it that are not decided yet. `since_ms` is when the register came
     to `value`; `before` is (t_ms, value, offset) of the last good reading before a reset, while the register stays at
-    zero; `channel` is the series' `channel_mark`: another channel's state is no base.
+    zero; `channel` is the series' `channel_mark`: another channel's state is no base. `coming` is the state of a channel
+    that feeds the meter in the hour after this state's. Of a register with coarse steps, `ahead` is what is counted
+    beyond it, in millionths of the meter's unit, and `power` the last sample of the power that spreads it.
     """
 
     t_ms: int
@@ -34,32 +36,57 @@ class CounterState:
     quality: int = Quality.MEASURED
     before: tuple[int, int, int] | None = None
     channel: str = ""
+    coming: "CounterState | None" = None
+    ahead: int = 0
+    power: "CounterState | None" = None
 
     @property
     def total(self) -> int:
         return self.value + self.offset
 
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        body = {name: getattr(self, name) for name in self.__slots__}
+        return body | {
+            name: state and state.to_json() for name, state in (("coming", self.coming), ("power", self.power))
+        }
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> "CounterState":
         before = body["before"]
         held = tuple((t_ms, value, quality) for t_ms, value, quality in body["held"])
-        return cls(**{**body, "held": held, "before": None if before is None else tuple(before)})
+        return cls(
+            **{
+                **body,
+                "held": held,
+                "before": None if before is None else tuple(before),
+                **{name: cls.from_json(body[name]) if body.get(name) else None for name in ("coming", "power")},
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class MeterSeries:
     """Readings of the channel that feeds a meter: those in (hour start, hour end] and up to LOOKAHEAD after the end.
 
-    Sorted by `t_ms`, one per instant (the winner is already chosen). `ratio` multiplies the channel's values.
+    Sorted by `t_ms`, one per instant (the winner is already chosen). `ratio` multiplies the channel's values. The channel
+    feeds the meter from `from_ms` until `to_ms` (None: since before, beyond the end), both at edges of buckets;
+    `following` are the feeds after it, last those of the next hour that must be followed before they count. `power` has
+    the readings of the device's power, where it spreads what a coarse register counts in a step.
     """
 
     channel: Channel
     meter: Meter
     ratio: Decimal
     readings: tuple[Reading, ...]
+    from_ms: int | None = None
+    to_ms: int | None = None
+    following: "tuple[MeterSeries, ...]" = ()
+    power: "MeterSeries | None" = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether one channel under one ratio feeds the meter all the time."""
+        return self.from_ms is None and self.to_ms is None and not self.following
 
     @property
     def channel_mark(self) -> str:
@@ -69,6 +96,10 @@ class MeterSeries:
     @property
     def max_gap_ms(self) -> int:
         return self.meter.max_gap_s * 1000
+
+    def at_end(self, end_ms: int) -> "MeterSeries":
+        """The feed that holds at an instant: of those that begin before it the last."""
+        return [s for s in (self, *self.following) if s.from_ms is None or s.from_ms < end_ms or s is self][-1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

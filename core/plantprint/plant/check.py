@@ -4,14 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from plantprint.plant.check_parts import check_product, check_products, check_recovery_rest, check_store, dead_end
 from plantprint.plant.check_rules import check_rules
 from plantprint.plant.model import RESERVED_NODES, Binding, Flow, Plant, Pool
 from plantprint.plant.nodes import ModelIssue, Nodes, error, warning
 from plantprint.quantities import UnitError, integral_unit, is_unit
-from plantprint.times import HOUR_MS, to_ms
+from plantprint.times import HOUR_MS, format_instant, to_ms
 
 __all__ = ["ModelIssue", "PlantError", "check_plant", "parse_amount"]
 
@@ -49,7 +49,7 @@ def parse_amount(text: str, meter_ids: AbstractSet[str]) -> tuple[tuple[int, str
 def check_plant(plant: Plant) -> list[ModelIssue]:
     """Every error and warning of a model, with line 0; no order is promised."""
     nodes = Nodes.of(plant)
-    checks = (_check_times(plant), _check_ids(plant), _check_units(plant), _check_bindings(plant))
+    checks = (_check_times(plant), _check_ids(plant), _check_units(plant), _check_bindings(plant), _check_power(plant))
     issues = [issue for check in checks for issue in check]
     for index, flow in enumerate(plant.flows):
         issues.extend(_check_flow(f"flows.{index}", flow, nodes))
@@ -68,24 +68,28 @@ def _check_times(plant: Plant) -> Iterator[ModelIssue]:
         nearest = min(divisors, key=lambda n: abs(n - plant.bucket_s))
         yield error("bucket_s", f"{plant.bucket_s} s do not divide an hour", f"use {nearest}, for example")
     if plant.effective_at is not None:
-        yield from _check_hour("effective_at", plant.effective_at)
+        yield from _check_instant("effective_at", plant.effective_at, 3600)
     for m, meter in enumerate(plant.meters):
         for b, binding in enumerate(meter.bindings):
             path = f"meters.{m}.bindings.{b}"
             for name in ("valid_from", "valid_to"):
                 instant = getattr(binding, name)
                 if instant is not None:
-                    yield from _check_hour(f"{path}.{name}", instant)
+                    yield from _check_instant(f"{path}.{name}", instant, plant.bucket_s)
             start, end = _validity(binding)
             if start >= end:
                 yield error(f"{path}.valid_to", "the binding ends before it starts", "put valid_to after valid_from")
 
 
-def _check_hour(path: str, instant: datetime) -> Iterator[ModelIssue]:
+def _check_instant(path: str, instant: datetime, step_s: int) -> Iterator[ModelIssue]:
+    """A plant changes at full hours, a binding at edges of buckets."""
     if instant.tzinfo is None:
         yield error(path, "the time has no offset", "write it as 2026-11-24T08:00:00Z or with +08:00")
-    elif to_ms(instant) % HOUR_MS:
-        yield error(path, "a change takes effect at a full hour (UTC)", "use the start of the hour it falls into")
+    elif rest_ms := to_ms(instant) % (step_s * 1000):
+        edge = "a full hour (UTC)" if step_s * 1000 == HOUR_MS else f"the edge of a bucket of {step_s} s"
+        more = "; a binding may change inside an hour" if path == "effective_at" else ""
+        remedy = f"use {format_instant(to_ms(instant) - rest_ms)}{more}"
+        yield error(path, f"a change takes effect at {edge}", remedy)
 
 
 def _validity(binding: Binding) -> tuple[float, float]:
@@ -156,12 +160,26 @@ def _check_bindings(plant: Plant) -> Iterator[ModelIssue]:
                 message = f"{one.channel} and {two.channel} feed meter {meter.id!r} at the same time"
                 remedy = "end one with valid_to before the other's valid_from, or make two meters of them"
                 yield error(f"meters.{m}.bindings.{b}", message, remedy)
+        for (_, one), (b, two) in pairwise(sorted(enumerate(meter.bindings), key=lambda item: _validity(item[1]))):
+            end, start = one.valid_to, two.valid_from
+            if end is not None and start is not None and end < start:
+                span = f"from {format_instant(to_ms(end))} to {format_instant(to_ms(start))}"
+                message = f"nothing feeds meter {meter.id!r} {span}: that time is missing"
+                yield warning(f"meters.{m}.bindings.{b}", message, "bind a channel in between if one was there")
     for channel, places in bound.items():
         for (one, first, _), (two, second, path) in combinations(places, 2):
             if _overlap(one, two):
                 message = f"channel {channel} is bound twice at the same time, to {first!r} and {second!r}"
                 remedy = "bind it once: what it counts would be counted twice"
                 yield error(path, message, remedy)
+
+
+def _check_power(plant: Plant) -> Iterator[ModelIssue]:
+    for m, meter in enumerate(plant.meters):
+        for b, binding in enumerate(meter.bindings):
+            if binding.power == binding.channel:
+                message = f"{binding.power} cannot be the power of itself"
+                yield error(f"meters.{m}.bindings.{b}.power", message, "name the channel of the device's power (kW)")
 
 
 def _overlap(one: Binding, two: Binding) -> bool:

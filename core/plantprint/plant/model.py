@@ -2,6 +2,7 @@
 
 from datetime import datetime, time
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -20,6 +21,17 @@ def _unsexagesimal(given: object) -> object:
 LocalTime = Annotated[
     str, BeforeValidator(_unsexagesimal), StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
 ]
+
+
+def _class_text(given: object) -> object:
+    """YAML reads a class of 1 as a number."""
+    return str(given) if isinstance(given, int | Decimal) and not isinstance(given, bool) else given
+
+
+AccuracyClass = Annotated[
+    str, BeforeValidator(_class_text), StringConstraints(pattern=r"^(A|B|C|(0\.[0-9]*[1-9]|[1-9][0-9]?(\.[0-9]+)?)S?)$")
+]
+_BILLING_CLASSES = {"A": "2", "B": "1", "C": "0.5"}
 
 RESERVED_NODES = ("export", "unmetered", "losses")
 
@@ -119,10 +131,40 @@ class Source(_Model):
     kwh_per_unit: Decimal | None = Field(default=None, gt=0)
 
 
+class Material(_Model):
+    """A purchased material: lots and uses of it that bring no supplier's footprint take `factor` (an id, or a subject)."""
+
+    id: Id
+    name: Text
+    unit: str
+    factor: str = ""
+
+
+class Contract(_Model):
+    """Electricity bought under a contract of its own; certificate events say how much of it was there when."""
+
+    id: Id
+    name: Text
+    factor: str
+
+
+class Market(_Model):
+    """What the market-based figure of a source is made of: contracts matched by hour, and the residual mix for the rest."""
+
+    source: Id
+    contracts: tuple[Contract, ...] = ()
+    residual: str = ""
+
+
 class Binding(_Model):
-    """Which channel feeds a meter from when to when; `ratio` is the CT x PT that the device does not apply."""
+    """Which channel feeds a meter from when to when; `ratio` is the CT x PT that the device does not apply.
+
+    `power` is the same device's power (a gauge): counter and power are compared over each hour, and where the meter's
+    `resolution` is coarse, power spreads what the counter counts within its steps.
+    """
 
     channel: ChannelRef
+    power: ChannelRef | None = None
     valid_from: AwareDatetime | None = None
     valid_to: AwareDatetime | None = None
     ratio: Decimal = Field(default=Decimal(1), gt=0)
@@ -133,6 +175,9 @@ class Meter(_Model):
 
     `max_gap_s`: a longer pause between readings makes a counter's amount `recovered` and a gauge's middle missing.
     `wrap`: the register's modulus in the meter's unit. `rated_per_hour`: more than 1.2 times this is not believed.
+    `resolution`: the steps in which a register moves, in the meter's unit, where they are so coarse (1 kWh, or 0.125 kWh
+    of a float32 above 1 GWh) that time passes between them; the power of its bindings says how that time was used.
+    `accuracy_class` is the limit of error in % of the reading (0.5S, 1, 2), or the class A, B or C of a billing meter.
     """
 
     id: Id
@@ -142,6 +187,16 @@ class Meter(_Model):
     max_gap_s: int = Field(default=300, gt=0)
     wrap: Decimal | None = Field(default=None, gt=0)
     rated_per_hour: Decimal | None = Field(default=None, gt=0)
+    resolution: Decimal | None = Field(default=None, ge=Decimal("0.000001"))
+    accuracy_class: AccuracyClass | None = None
+
+    @property
+    def error_limit(self) -> Fraction | None:
+        """The largest relative error within its accuracy class (EN 50470: A 2 %, B 1 %, C 0.5 %)."""
+        if self.accuracy_class is None:
+            return None
+        percent = _BILLING_CLASSES.get(self.accuracy_class) or self.accuracy_class.removesuffix("S")
+        return Fraction(percent) / 100
 
 
 PoolKind = Literal["conserving", "converting", "boiler", "compressor", "chp", "chiller", "heat_pump"]
@@ -251,3 +306,6 @@ class Plant(_Model):
     pools: tuple[Pool, ...] = ()
     stores: tuple[Store, ...] = ()
     flows: tuple[Flow, ...] = Field(min_length=1)
+    materials: tuple[Material, ...] = ()
+    product_rules: Literal["iso-14067", "pact-v3"] = "iso-14067"
+    market: Market | None = None
