@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 import servers
+import structlog
 from browser_rig import browser  # noqa: F401 - a fixture
 from fixtures_timescale import TimescaleServer, timescale  # noqa: F401 - timescale is a fixture
 
@@ -31,6 +32,14 @@ do $$ declare name text; begin
     loop execute 'drop function ' || name || ' cascade'; end loop;
 end $$
 """
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """Commands silence or colour the log of their process for good; no test is to notice that another ran one."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

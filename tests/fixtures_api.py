@@ -17,7 +17,10 @@ from pydantic import SecretStr
 from plantprint.factors import builtin_factors, latest
 from plantprint.footprint import footprint
 from plantprint.ledger import Net, PostingKey
+from plantprint.lots import Facts
 from plantprint.plant.model import Plant
+from plantprint.product import Reach, product_footprint
+from plantprint.product_lines import Valuing, background
 from plantprint.production import Batch, Shipment
 from plantprint.quantities import micro
 from plantprint.statement import build_statement
@@ -259,11 +262,14 @@ def ship(conn: psycopg.Connection[Any], shipment: str, batch: str, at_ms: int, *
 def issue_statement(conn: psycopg.Connection[Any], shipment: str, batch: str, at_ms: int) -> None:
     net = net_of(batch)
     customer = CUSTOMERS.get(shipment) or ""
+    valuing = Valuing(plant(), latest(builtin_factors()))
     statement = build_statement(
         site=SITE,
         shipment=Shipment(shipment, batch, at_ms, micro(1200), customer, "mes", f"ship-{shipment}-{batch}"),
         batch=Batch(batch, "cotton poplin, navy", micro(1200), "kg", None),
         footprint=footprint(net, plant().sources, latest(builtin_factors()), micro(1200), "kg"),
+        product=product_footprint(batch, Reach({batch: net}, Facts(), {}), valuing, background(valuing, at_ms), at_ms),
+        period=(at_ms - 2 * HOUR_MS, at_ms),
         net=net,
         status="provisional",
         missing_ms=0,

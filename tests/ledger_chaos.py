@@ -1,7 +1,7 @@
 """Seeded devices that misbehave and networks that reorder, for tests of the accountant: readings in chunks, in no good order."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from accounting_cases import HOUR, HOUR_MS
 from ledger_rig import CHANNELS
@@ -37,10 +37,12 @@ def course(chance: random.Random, kind: str) -> list[Reading]:
     return readings
 
 
-def chunks(chance: random.Random, kind: str) -> Iterator[tuple[float, dict[str, list[Reading]]]]:
+def chunks(
+    chance: random.Random, kind: str, channels: Iterable[str] = CHANNELS
+) -> Iterator[tuple[float, dict[str, list[Reading]]]]:
     """When the meters' pieces arrive: mostly in order, some late, some twice, some corrected by a revision."""
     several: list[tuple[float, str, list[Reading]]] = []
-    for meter in CHANNELS:
+    for meter in channels:
         readings = course(chance, kind)
         largest = max(4, len(readings) // 12)
         while readings:

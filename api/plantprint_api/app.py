@@ -20,7 +20,7 @@ from plantprint_api.context import Context
 from plantprint_api.database import Database
 from plantprint_api.live import LiveHub
 from plantprint_api.middleware import Guard
-from plantprint_api.routes import alerts, batches, events, grafana, operations, shipments, sites, stream
+from plantprint_api.routes import alerts, batches, events, explain, grafana, operations, shipments, sites, stream
 
 log = structlog.get_logger()
 
@@ -51,7 +51,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.state.context = context
     app.add_middleware(Guard, body_bytes_max=settings.http_body_bytes_max)
     problems.install(app)
-    for module in (sites, batches, shipments, events, alerts, stream, grafana, operations, pages):
+    for module in (sites, explain, batches, shipments, events, alerts, stream, grafana, operations, pages):
         app.include_router(module.router)
     app.mount("/static", pages.static_files(), name="static")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way

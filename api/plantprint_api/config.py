@@ -18,6 +18,13 @@ class ApiSettings(BaseSettings):
     http_list_rows: int = Field(default=50, gt=0, description="rows of a list when the request names no limit")
     http_list_rows_max: int = Field(default=500, gt=0, description="most rows of a list")
     http_grafana_rows_max: int = Field(default=10_000, gt=0, description="most rows of a series")
+    http_explain_hours_max: int = Field(default=24, gt=0, description="most hours of one explanation, the latest")
+    http_explain_postings_max: int = Field(default=500, gt=0, description="most postings of one explanation")
+    http_explain_meters_max: int = Field(default=20, gt=0, description="most meters of one explanation, the nearest")
+    http_explain_readings_max: int = Field(
+        default=50, gt=0, description="most raw readings of each channel in one explanation, the first"
+    )
+    http_lots_max: int = Field(default=2000, gt=0, description="most lots that one footprint follows upstream")
     http_statement_timeout_ms: int = Field(default=5000, gt=0, description="longest SQL statement, in milliseconds")
     http_shutdown_s: int = Field(default=5, ge=0, description="time for open requests at shutdown, in seconds")
     http_connections_max: int = Field(default=8, gt=0, description="database connections of the request pool")

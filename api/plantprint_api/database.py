@@ -14,7 +14,7 @@ from plantprint_api.config import ApiSettings
 
 Row = DictRow
 
-SCHEMA_VERSION_MIN = 6
+SCHEMA_VERSION_MIN = 7
 """Number of the migration that the statements here rely on."""
 
 

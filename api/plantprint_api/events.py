@@ -24,6 +24,12 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "shipment": ("shipment", "batch"),
     "withdraw": ("event_id",),
     "activity": ("source", "from", "to"),
+    "lot": ("lot",),
+    "material_use": ("batch",),
+    "output": ("batch",),
+    "return": ("batch",),
+    "scrap": ("batch",),
+    "certificate": ("contract", "from", "to"),
 }
 NAME_LENGTH_MAX = 200
 REVISION_MAX = 2**31 - 1

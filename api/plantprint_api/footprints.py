@@ -9,13 +9,16 @@ from plantprint.facts import Quality
 from plantprint.footprint import Footprint, footprint
 from plantprint.ledger import Net, PostingKey
 from plantprint.plant.model import Plant, Source
+from plantprint.product_json import product_json
 from plantprint.quantities import MICRO, decimal_text, micro, round_half_even
 from plantprint.times import format_instant, to_ms
 from plantprint_api.context import Context
 from plantprint_api.database import Row
+from plantprint_api.products import Asked, posting_key, product_of
 from plantprint_api.rows import decimal, instant
 
 PER_UNIT_DIGITS = 10**9
+NOW = Asked()
 
 
 async def load_library(ctx: Context, sources: Iterable[Source]) -> dict[str, Factor]:
@@ -33,7 +36,7 @@ async def settled(ctx: Context, site: str, plant: Plant | None, batches: Sequenc
     rows = await ctx.database.rows("batch_net", site=site, batches=[row["batch"] for row in batches])
     nets: dict[str, Net] = {}
     for row in rows:
-        nets.setdefault(row["batch"], {})[posting_key(row, "batch", row["batch"])] = row["amount"]
+        nets.setdefault(row["batch"], {})[posting_key(row, row["batch"])] = row["amount"]
     sources = plant.sources if plant else ()
     library = await load_library(ctx, sources)
     by_name = {row["batch"]: row for row in batches}
@@ -41,21 +44,6 @@ async def settled(ctx: Context, site: str, plant: Plant | None, batches: Sequenc
         batch: footprint(net, sources, library, _quantity_micro(by_name[batch]), by_name[batch]["unit"])
         for batch, net in nets.items()
     }
-
-
-def posting_key(row: Row, kind: str, account: str) -> PostingKey:
-    hour_ms = to_ms(row["hour_at"] if "hour_at" in row else row["at"])
-    return PostingKey(
-        hour_ms,
-        kind,
-        account,
-        row["work_unit"],
-        row["step"],
-        row["source"],
-        to_ms(row["entered_at"]),
-        row["quality"],
-        row["portion"],
-    )
 
 
 async def batch_items(ctx: Context, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -86,25 +74,38 @@ def batch_item(row: Row, result: Footprint | None) -> dict[str, Any]:
         "ended_at": instant(row["ended_at"]),
         "partial_footprint_kg_co2e": total,
         "includes_open_hour": live is not None,
-        "incomplete": incomplete,
+        "incomplete": None if incomplete is None else incomplete or row["has_reasons"],
     }
 
 
-async def batch_footprint(ctx: Context, row: Row) -> dict[str, Any]:
-    """The whole breakdown of one batch."""
+async def batch_footprint(ctx: Context, row: Row, asked: Asked = NOW) -> dict[str, Any]:
+    """The whole breakdown of one batch: gate to gate, and with all that went into it."""
     site = await ctx.site(row["site"])
     now_ms = await ctx.site_now_ms(site)
     model = await ctx.plant(site)
     plant = model[1] if model else None
-    live: Mapping[str, Any] | None = row["live"]
+    how: dict[str, Any] = {"gwp_set": asked.gwp_set or "as published", "known_at": instant(asked.known_at)}
+    if plant is None:
+        return {
+            **batch_item(row, None),
+            "at": format_instant(now_ms),
+            **_breakdown(None, row["unit"]),
+            "by_step": [],
+            **how,
+        }
+    found = await product_of(ctx, row, plant, now_ms, asked)
+    how["product_footprint"] = product_json(found.product)
+    live: Mapping[str, Any] | None = row["live"] if asked == NOW else None
     if live is not None:
-        sources = plant.sources if plant else ()
-        answer = _running(row, live, _of_live(row, live, sources, await load_library(ctx, sources)))
-        return answer | {"by_step": _by_step(live.get("by_step") or {}, plant)}
-    result = (await settled(ctx, row["site"], plant, [row])).get(row["batch"])
+        library = await load_library(ctx, plant.sources)
+        answer = _running(row, live, _of_live(row, live, plant.sources, library))
+        return answer | {"by_step": _by_step(live.get("by_step") or {}, plant)} | how
+    result = found.own if found.net else None
     steps = result.to_json()["by_step"] if result else {}
-    answer = {**batch_item(row, result), "at": format_instant(now_ms), **_breakdown(result, row["unit"])}
-    return answer | {"by_step": _by_step(steps, plant)}
+    item = batch_item({**row, "live": None}, result)
+    item["incomplete"] = None if item["incomplete"] is None else item["incomplete"] or bool(found.product.reasons)
+    answer = {**item, "at": format_instant(now_ms), **_breakdown(result, row["unit"])}
+    return answer | {"by_step": _by_step(steps, plant)} | how
 
 
 def _running(row: Row, live: Mapping[str, Any], result: Footprint) -> dict[str, Any]:

@@ -34,7 +34,8 @@ select alert_id::text as id, site, work_center, state, limit_kg_co2e_per_hour, r
 from alert where state <> 'resolved' or alert_id = any(%(known)s::uuid[]);
 
 -- name: batches
-select b.site, b.batch, b.product, b.quantity, b.unit, b.status, b.started_at, b.ended_at, l.body as live
+select b.site, b.batch, b.product, b.quantity, b.unit, b.status, b.started_at, b.ended_at, l.body as live,
+       exists (select from batch_reason r where r.site = b.site and r.batch = b.batch) as has_reasons
 from batch b left join live l on l.site = b.site and l.kind = 'batch' and l.id = b.batch
 where (%(site)s::text is null or b.site = %(site)s)
   and (%(statuses)s::text[] is null or b.status = any(%(statuses)s))
@@ -44,7 +45,8 @@ where (%(site)s::text is null or b.site = %(site)s)
 order by coalesce(b.started_at, '-infinity') desc, b.site desc, b.batch desc limit %(limit)s;
 
 -- name: batch
-select b.site, b.batch, b.product, b.quantity, b.unit, b.status, b.started_at, b.ended_at, l.body as live
+select b.site, b.batch, b.product, b.quantity, b.unit, b.status, b.started_at, b.ended_at, l.body as live,
+       exists (select from batch_reason r where r.site = b.site and r.batch = b.batch) as has_reasons
 from batch b left join live l on l.site = b.site and l.kind = 'batch' and l.id = b.batch
 where b.batch = %(batch)s and (%(site)s::text is null or b.site = %(site)s) order by b.site limit 2;
 
@@ -58,6 +60,76 @@ group by account_id, hour_at, work_unit, step, source, entered_at, quality, port
 -- name: factors
 select distinct on (factor_id) factor_id, version, body from factor
 where factor_id = any(%(ids)s) order by factor_id, version desc;
+
+-- name: factor_versions
+select factor_id, version, body from factor
+where (factor_id = any(%(ids)s) or body ->> 'subject' = any(%(ids)s))
+  and (%(known_at)s::timestamptz is null or known_at <= %(known_at)s)
+order by factor_id, version;
+
+-- name: lot_net
+select account_id as batch, hour_at, work_unit, step, source, entered_at, quality, portion,
+       sum(amount)::bigint as amount
+from posting
+where site = %(site)s and account_kind = 'batch' and account_id = any(%(lots)s)
+  and (%(known_at)s::timestamptz is null or known_at <= %(known_at)s)
+group by account_id, hour_at, work_unit, step, source, entered_at, quality, portion having sum(amount) <> 0;
+
+-- name: lot_events
+with named as (
+    select source, event_id from production_event
+    where site = %(site)s and kind in ('order', 'lot', 'material_use', 'output', 'return', 'scrap')
+      and btrim(body ->> 'batch') = any(%(lots)s)
+    union
+    select source, event_id from production_event
+    where site = %(site)s and kind in ('lot', 'material_use', 'output', 'return', 'scrap')
+      and btrim(body ->> 'lot') = any(%(lots)s)
+    union
+    select source, event_id from production_event
+    where site = %(site)s and kind in ('lot', 'material_use', 'output', 'return', 'scrap')
+      and btrim(body ->> 'as_lot') = any(%(lots)s)
+), about as (
+    select e.* from named n
+    join production_event e on e.site = %(site)s and e.source = n.source and e.event_id = n.event_id
+    union all
+    select w.* from named n
+    join production_event w on w.site = %(site)s and w.source = n.source and w.kind = 'withdraw'
+                            and btrim(w.body ->> 'event_id') = n.event_id
+)
+select source, event_id, revision, kind, at, body from about
+where %(known_at)s::timestamptz is null or recorded_at <= %(known_at)s;
+
+-- name: certificates
+with named as (
+    select source, event_id from production_event
+    where site = %(site)s and kind = 'certificate' and at between %(from_at)s and %(to_at)s
+), about as (
+    select e.* from named n
+    join production_event e on e.site = %(site)s and e.source = n.source and e.event_id = n.event_id
+    union all
+    select w.* from named n
+    join production_event w on w.site = %(site)s and w.source = n.source and w.kind = 'withdraw'
+                            and btrim(w.body ->> 'event_id') = n.event_id
+)
+select source, event_id, revision, kind, at, body from about
+where %(known_at)s::timestamptz is null or recorded_at <= %(known_at)s;
+
+-- name: site_import
+select hour_at, sum(amount)::bigint as amount from posting
+where site = %(site)s and source = %(source)s and hour_at = any(%(hours)s::timestamptz[]) and entered_at = hour_at
+  and (%(known_at)s::timestamptz is null or known_at <= %(known_at)s)
+group by hour_at;
+
+-- name: lot_batches
+select b.batch, b.product, b.quantity, b.unit, b.started_at, l.body as live,
+       (select coalesce(sum(missing_ms), 0)::bigint from batch_missing m where m.site = b.site and m.batch = b.batch)
+           as missing_ms
+from batch b left join live l on l.site = b.site and l.kind = 'batch' and l.id = b.batch
+where b.site = %(site)s and b.batch = any(%(lots)s);
+
+-- name: batch_reasons
+select batch, code, place, message, remedy from batch_reason
+where site = %(site)s and batch = any(%(batches)s) order by batch, code, place, at;
 
 -- name: statements_of_batch
 select shipment, body_hash, issued_at from statement
@@ -145,3 +217,38 @@ from posting
 where site = %(site)s and hour_at >= %(from_at)s and hour_at < %(to_at)s and account_kind not in ('export', 'stock')
 group by 1, 2, 3, 4, 5 having sum(amount) <> 0
 order by 2, 3, 4, 5 limit %(limit)s;
+
+-- name: postings_behind
+select hour_at, work_unit, step, source, entered_at, quality, portion, amount, cause, known_at from posting
+where site = %(site)s and account_kind = 'batch' and account_id = %(batch)s
+  and (%(step)s::text is null or step = %(step)s) and (%(source)s::text is null or source = %(source)s)
+  and hour_at = any(%(hours)s::timestamptz[])
+  and (%(known_at)s::timestamptz is null or known_at <= %(known_at)s)
+order by hour_at, posting_id limit %(limit)s;
+
+-- name: intervals_behind
+select meter, hour_at, (select coalesce(sum(part), 0)::bigint from unnest(amount) part) as amount,
+       (select coalesce(min(part), 0) from unnest(quality) part) as quality,
+       (select coalesce(sum(part), 0)::bigint from unnest(missing_ms) part) as missing_ms
+from interval
+where site = %(site)s and meter = any(%(meters)s) and hour_at = any(%(hours)s::timestamptz[]) order by meter, hour_at;
+
+-- name: readings_behind
+select c.channel, c.unit, c.decimals, r.measured_at, r.value, r.quality
+from (select channel_id, agent || '/' || name as channel, unit, decimals from channel
+      where site = %(site)s and agent || '/' || name = any(%(channels)s)) c
+cross join lateral (
+    select measured_at, value, quality from reading
+    where reading.channel_id = c.channel_id and measured_at between %(from_at)s and %(to_at)s
+    order by measured_at limit %(limit)s) r
+order by c.channel, r.measured_at;
+
+-- name: batch_before
+select o.batch from batch b
+join batch o on o.site = b.site and o.product = b.product and o.unit = b.unit and o.started_at < b.started_at
+            and o.status in ('finished', 'shipped')
+where b.site = %(site)s and b.batch = %(batch)s and b.product <> '' order by o.started_at desc limit 1;
+
+-- name: meter_hours
+select hour_at, meter, (select coalesce(sum(part), 0) / 1e6 from unnest(amount) part)::float8 as amount
+from interval where site = %(site)s and hour_at = any(%(hours)s::timestamptz[]);

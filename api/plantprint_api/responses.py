@@ -13,40 +13,40 @@ AlertState = Literal["pending", "firing", "resolved"]
 Item = TypeVar("Item")
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Page(_Answer, Generic[Item]):
+class Page(Answer, Generic[Item]):
     items: list[Item]
     next_cursor: str | None = Field(description="Pass as `cursor` for the rows after these; null at the end.")
 
 
-class Text(_Answer):
+class Text(Answer):
     """A name in the languages of the pages."""
 
     en: str = Field(default="", examples=["Dye house"])
     zh: str = Field(default="", examples=["印染厂"])
 
 
-class Clock(_Answer):
+class Clock(Answer):
     kind: Literal["wall", "run", "data"]
     speed: int = 1
 
 
-class Site(_Answer):
+class Site(Answer):
     site: str = Field(examples=["dyehouse"])
     name: Text
     clock: Clock
 
 
-class WorkUnit(_Answer):
+class WorkUnit(Answer):
     id: str = Field(examples=["l1-dye"])
     name: Text
     step: str | None = Field(examples=["dyeing"])
 
 
-class WorkCenter(_Answer):
+class WorkCenter(Answer):
     """A line with its present rate; the rate is null while nothing is known."""
 
     site: str = Field(examples=["dyehouse"])
@@ -60,12 +60,12 @@ class WorkCenter(_Answer):
     data_age_s: float | None = Field(examples=[0.8])
 
 
-class Step(_Answer):
+class Step(Answer):
     id: str = Field(examples=["dyeing"])
     name: Text
 
 
-class SourceInfo(_Answer):
+class SourceInfo(Answer):
     id: str = Field(examples=["grid"])
     name: Text
     unit: str = Field(examples=["kWh"])
@@ -133,7 +133,7 @@ class SiteDetail(Site):
     live: LivePlant | None
 
 
-class Batch(_Answer):
+class Batch(Answer):
     """A production batch; while it runs its footprint includes the open hours and grows."""
 
     site: str = Field(examples=["dyehouse"])
@@ -146,10 +146,12 @@ class Batch(_Answer):
     ended_at: Instant | None
     partial_footprint_kg_co2e: DecimalText | None = Field(description="Gate to gate; null while nothing is known.")
     includes_open_hour: bool = Field(description="True: from the live picture, open hours included, not yet settled.")
-    incomplete: bool | None = Field(description="True where missing meter data touches the batch; null if unknown.")
+    incomplete: bool | None = Field(
+        description="True where missing meter data or wrong facts of its materials touch the batch; null if unknown."
+    )
 
 
-class StatementLink(_Answer):
+class StatementLink(Answer):
     shipment: str = Field(examples=["S-7"])
     body_hash: str
     issued_at: Instant
@@ -160,12 +162,12 @@ class BatchDetail(Batch):
     statements: list[StatementLink]
 
 
-class StepShare(_Answer):
+class StepShare(Answer):
     step: str = Field(examples=["dyeing"])
     kg_co2e: DecimalText
 
 
-class SourceShare(_Answer):
+class SourceShare(Answer):
     """All of one source in the batch: what was used, and what that emitted (null without a factor)."""
 
     source: str = Field(examples=["grid"])
@@ -176,12 +178,12 @@ class SourceShare(_Answer):
     factor: str = Field(examples=["cn.grid.2023.zhejiang"])
 
 
-class ScopeShare(_Answer):
+class ScopeShare(Answer):
     scope: int = Field(examples=[2])
     kg_co2e: DecimalText
 
 
-class FactorUse(_Answer):
+class FactorUse(Answer):
     """The row of the factor library that a source was multiplied with, and why that one."""
 
     source: str = Field(examples=["grid"])
@@ -197,7 +199,7 @@ class FactorUse(_Answer):
     reason: str
 
 
-class Remark(_Answer):
+class Remark(Answer):
     """What a reader of the figure must know."""
 
     code: str = Field(examples=["factor-missing"])
@@ -206,31 +208,12 @@ class Remark(_Answer):
     remedy: str
 
 
-class BatchFootprint(Batch):
-    """The partial footprint of a batch and what it consists of; location-based."""
-
-    at: Instant = Field(description="The site's time at which this was known.")
-    boundary: Literal["gate-to-gate"] = "gate-to-gate"
-    method: Literal["location-based"] = "location-based"
-    kg_co2e_per_unit: DecimalText | None = Field(description="Per unit of quantity, to nine decimals.")
-    direct_kg_co2e: DecimalText | None = Field(description="Posted from processing; null while the batch runs.")
-    idle_kg_co2e: DecimalText | None = Field(description="Posted from idle time; null while the batch runs.")
-    by_step: list[StepShare]
-    by_source: list[SourceShare]
-    by_scope: list[ScopeShare]
-    quality: dict[str, float] = Field(
-        description="Shares of measured, recovered, estimated and missing.", examples=[{"measured": 1.0}]
-    )
-    factors: list[FactorUse]
-    issues: list[Remark]
-
-
-class ShipmentStatement(_Answer):
+class ShipmentStatement(Answer):
     body_hash: str = Field(description="SHA-256 of the statement's exact bytes.")
     issued_at: Instant
 
 
-class Shipment(_Answer):
+class Shipment(Answer):
     """One batch of a shipment; a shipment of several batches has a row for each."""
 
     site: str = Field(examples=["dyehouse"])
@@ -249,7 +232,7 @@ class ShipmentLine(Shipment):
     body: dict[str, Any] | None = Field(description="The statement; its exact bytes are under `statements/{batch}`.")
 
 
-class ShipmentDetail(_Answer):
+class ShipmentDetail(Answer):
     site: str = Field(examples=["dyehouse"])
     shipment: str = Field(examples=["S-7"])
     status: Literal["issued", "pending"]
@@ -257,7 +240,7 @@ class ShipmentDetail(_Answer):
     lines: list[ShipmentLine]
 
 
-class Confirmation(_Answer):
+class Confirmation(Answer):
     """`stored`: new and committed; `known`: the same event had been stored before."""
 
     source: str = Field(examples=["mes"])
@@ -266,12 +249,12 @@ class Confirmation(_Answer):
     status: Literal["stored", "known"]
 
 
-class Confirmations(_Answer):
+class Confirmations(Answer):
     site: str = Field(examples=["dyehouse"])
     confirmations: list[Confirmation]
 
 
-class AlertInfo(_Answer):
+class AlertInfo(Answer):
     site: str = Field(examples=["dyehouse"])
     id: str
     work_center: str = Field(examples=["line-2"])
@@ -283,7 +266,7 @@ class AlertInfo(_Answer):
     resolved_at: Instant | None
 
 
-class IssueInfo(_Answer):
+class IssueInfo(Answer):
     site: str = Field(examples=["dyehouse"])
     code: str = Field(examples=["job_end_without_start"])
     place: str = Field(examples=["event mes/17"])
@@ -296,7 +279,7 @@ class IssueInfo(_Answer):
     open: bool
 
 
-class QualityInfo(_Answer):
+class QualityInfo(Answer):
     """How much of the present picture is measured, and everything that was refused or lost so far."""
 
     site: str = Field(examples=["dyehouse"])
@@ -312,16 +295,16 @@ class QualityInfo(_Answer):
     lost_readings: int
 
 
-class Check(_Answer):
+class Check(Answer):
     ok: bool
     detail: str = ""
 
 
-class Readiness(_Answer):
+class Readiness(Answer):
     ready: bool
     checks: dict[str, Check]
 
 
-class Health(_Answer):
+class Health(Answer):
     status: Literal["up"] = "up"
     version: str

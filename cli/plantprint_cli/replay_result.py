@@ -11,7 +11,7 @@ from plantprint.facts import Quality
 from plantprint.footprint import footprint
 from plantprint.ledger import Net, PostingKey
 from plantprint.quantities import decimal_text
-from plantprint.times import HOUR_MS, to_ms
+from plantprint.times import HOUR_MS, format_instant, to_ms
 from plantprint_cli.errors import CommandError
 from plantprint_collector.books import account_hours, load_facts
 from plantprint_collector.facts_store import newest_by_channel
@@ -66,6 +66,10 @@ def replay_result(conn: Conn, site: str) -> dict[str, Any]:
         ],
         "emissions_kg_co2e": {"location": total.kg_co2e},
     }
+    if len(facts.models[-1].graph.work_units) > 1:
+        result["by_account"] = _by_account(net)
+    if issues := _issues(conn, site):
+        result["issues"] = issues
     if CHECK_METER in facts.models[-1].graph.meters:
         hours = range(bounds[0], bounds[1] + 1, HOUR_MS)
         settled = account_hours(conn, facts, hours, EMPTY_CARRY, bounds[1] + HOUR_MS)
@@ -88,6 +92,28 @@ def _ledger(conn: Conn, site: str) -> Net:
         _coarse(kind, account, source, to_ms(entered), quality): amount
         for kind, account, source, entered, quality, amount in rows
     }
+
+
+def _by_account(net: Mapping[PostingKey, int]) -> dict[str, dict[str, str]]:
+    """Per account (`kind/id`) the amounts by source."""
+    sums: dict[str, dict[str, int]] = {}
+    for key, amount in net.items():
+        by_source = sums.setdefault(f"{key.account_kind}/{key.account_id}", {})
+        by_source[key.source] = by_source.get(key.source, 0) + amount
+    return {account: {s: decimal_text(a) for s, a in sorted(sums[account].items())} for account in sorted(sums)}
+
+
+def _issues(conn: Conn, site: str) -> list[dict[str, Any]]:
+    """What the hours had to say, in how many hours each, from the first to the last."""
+    rows = conn.execute(
+        "select code, place, count(distinct date_trunc('hour', at)), min(at), max(at) from issue "
+        "where site = %s and origin = 'hour' and open group by code, place order by code, place",
+        (site,),
+    ).fetchall()
+    return [
+        {"code": c, "place": place, "hours": n, "from": format_instant(to_ms(a)), "to": format_instant(to_ms(b))}
+        for c, place, n, a, b in rows
+    ]
 
 
 def _accounts(net: Mapping[PostingKey, int]) -> dict[str, dict[str, str]]:

@@ -10,18 +10,27 @@ import psycopg
 
 from plantprint.factors import builtin_factors
 from plantprint.plant.load import load_plant
-from plantprint.times import SiteClock
+from plantprint.times import SiteClock, to_ms
+from plantprint_cli.errors import CommandError
 from plantprint_collector import migrate, store
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
 
 def apply_model_file(conn: Conn, path: Path, effective_ms: int | None = None) -> tuple[str, int]:
-    """Stores a plant file and the factors that ship; returns (site, version). Raises `PlantError` with lines."""
+    """Stores a plant file and the factors that ship; returns (site, version). Raises `PlantError` with lines.
+
+    It takes effect at `effective_ms`, a full hour; without one, when the file says.
+    """
     text = path.read_text(encoding="utf-8")
     plant = load_plant(text, str(path))
     body = plant.model_dump(mode="json", by_alias=True)
-    version = store.apply_plant_model(conn, plant.site.id, text, body, effective_ms)
+    if effective_ms is None and plant.effective_at is not None:
+        effective_ms = to_ms(plant.effective_at)
+    try:
+        version = store.apply_plant_model(conn, plant.site.id, text, body, effective_ms)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
     store.load_factors(conn, [(f.factor_id, f.to_json()) for f in builtin_factors()], keep_own=True)
     return plant.site.id, version
 

@@ -20,6 +20,7 @@ class Recorded(StrEnum):
 
     STEEL = "steel"
     PV = "pv"
+    HOUSE = "house"
 
 
 def register(app: typer.Typer) -> None:
@@ -74,6 +75,12 @@ def print_result(result: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     console.print(f"emissions, location-based: {result['emissions_kg_co2e']['location']} kg CO2e")
+    for account, amounts in result.get("by_account", {}).items():
+        console.print(f"{account}: {', '.join(f'{amount} of {source}' for source, amount in amounts.items())}")
+    for issue in result.get("issues", ()):
+        console.print(
+            f"issue {issue['code']} of {issue['place']}: {issue['hours']} hours, {issue['from']} to {issue['to']}"
+        )
     if "balance" in result:
         balance = result["balance"]
         console.print(

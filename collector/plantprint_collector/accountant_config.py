@@ -16,6 +16,16 @@ class AccountantSettings(BaseSettings):
     missing_s: float = Field(
         default=8.0, gt=0, description="data older than this is shown as missing, in seconds of wall time"
     )
+    late_paces: float = Field(
+        default=1.5,
+        gt=1,
+        description="data of a meter is not late before this many times its usual distance of readings has passed",
+    )
+    missing_paces: float = Field(
+        default=2.5,
+        gt=1,
+        description="data of a meter is not missing before this many times its usual distance of readings has passed",
+    )
     marks_per_pass_max: int = Field(default=20_000, gt=0, description="most dirty marks taken in one pass")
     settle_slice_s: float = Field(
         default=2.0,

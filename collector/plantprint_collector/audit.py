@@ -1,8 +1,8 @@
 """The auditor: proves on a running database that nothing was lost, doubled or made up.
 
-Four independent questions per site: is the net ledger what a recompute from stored readings gives; does each source's
-ledger hold exactly what its meters counted; do the intervals of amounts add up to the readings themselves; and
-which chunks of which agent are outstanding.
+Five independent questions per site: is the net ledger what a recompute from stored readings gives; does each source's
+ledger hold exactly what its meters counted; do the intervals of amounts add up to the readings themselves; are batches
+incomplete for the reasons that all events together give; and which chunks of which agent are outstanding.
 """
 
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from plantprint.times import HOUR_MS, format_instant, from_ms, to_ms
 from plantprint_collector.books import SiteFacts, account_hours, load_facts
 from plantprint_collector.connection import connect
 from plantprint_collector.facts_store import MeterSource, load_clock, newest_by_channel
+from plantprint_collector.genealogy_book import GenealogyBook
 from plantprint_collector.ledger_store import load_hours, load_net, settled_bounds
 
 Conn = Connection[tuple[Any, ...]]
@@ -97,7 +98,25 @@ def audit_site(conn: Conn, site: str) -> SiteAudit:
     _check_recompute(conn, facts, bounds, result)
     _check_sources(conn, facts, bounds, result)
     _check_amounts(conn, facts, bounds, result)
+    _check_genealogy(conn, facts, result)
     return result
+
+
+def _check_genealogy(conn: Conn, facts: SiteFacts, result: SiteAudit) -> None:
+    """The reasons of incomplete batches from all events at once, against those kept up event by event."""
+    known: dict[str, set[tuple[str, str]]] = {}
+    for batch, code, place in conn.execute(
+        "select batch, code, place from batch_reason where site = %s", (facts.site,)
+    ).fetchall():
+        known.setdefault(batch, set()).add((code, place))
+    wanted = {
+        lot: {(issue.code, issue.place) for issue in issues}
+        for lot, issues in GenealogyBook(facts.site).reasons(facts).items()
+    }
+    for lot in sorted(known.keys() | wanted.keys()):
+        if known.get(lot) != wanted.get(lot):
+            expected, found = (str(sorted(side.get(lot, ()))) for side in (wanted, known))
+            result.findings.append(Finding("genealogy", lot, expected, found))
 
 
 def _check_recompute(conn: Conn, facts: SiteFacts, bounds: tuple[int, int], result: SiteAudit) -> None:

@@ -14,6 +14,7 @@ from plantprint.quantities import decimal_text
 from plantprint.times import format_instant, from_ms
 from plantprint_collector import live
 from plantprint_collector.ledger_store import load_account
+from plantprint_collector.lots_store import with_reasons
 
 Conn = Connection[tuple[Any, ...]]
 LiveRow = tuple[str, str, dict[str, Any]]
@@ -51,11 +52,13 @@ class BatchBook:
         self._changing = {name for name in self._changing if not _is_over(self._rows[name], self._jobs.get(name, []))}
         found: list[LiveRow] = []
         running = {name for name in self._changing if self._rows[name]["status"] == "running"}
-        for name in sorted(running | (nets.keys() & self._rows.keys())):
+        shown = sorted(running | (nets.keys() & self._rows.keys()))
+        wrong = with_reasons(conn, self.site, shown)
+        for name in shown:
             row = self._rows[name]
             settled, was_missing = self._settled_net(conn, name, accounts[0].hour_ms)
-            missing = was_missing or any(a.missing_ms.get(name) for a in accounts)
-            age_s = ages.newest(live.meters_behind(graph, row["work_units"]))
+            missing = was_missing or name in wrong or any(a.missing_ms.get(name) for a in accounts)
+            age_s = ages.newest(live.rows_behind(graph, tuple(row["work_units"])))
             net = {**settled, **nets.get(name, {})}
             found.append(
                 ("batch", name, live.batch_body(graph, net, library, {**row, "incomplete": missing}, now_ms, age_s))

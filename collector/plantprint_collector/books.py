@@ -1,13 +1,16 @@
 """The facts of one site as accounting needs them, and hours accounted from stored readings: whole, in order, exact."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from plantprint.account import Carry, HourAccount, account_hour
 from plantprint.factors import Factor, builtin_factors, latest
 from plantprint.facts import ProductionEvent
-from plantprint.intervals import LOOKAHEAD, MeterSeries
+from plantprint.intervals import LOOKAHEAD, binding_edges_ms, binding_from_ms
+from plantprint.material_events import KINDS as GENEALOGY
 from plantprint.plant.graph import PlantGraph
+from plantprint.plant.model import Binding, Meter
 from plantprint.production import Production, reduce_events
 from plantprint.settlement import reaches_back_ms, touched_spans
 from plantprint.times import HOUR_MS, hour_floor
@@ -30,6 +33,10 @@ from plantprint_collector.facts_store import (
 )
 
 Range = tuple[int, int]
+_Found = TypeVar("_Found")
+
+_FAR_MS = 2**62
+_MEMO_MAX = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +51,7 @@ class SiteFacts:
     factor_rows: int
     first_ms: dict[int, int]
     _productions: dict[int, Production] = field(default_factory=dict)
+    _memo: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     def model(self, hour_ms: int) -> ModelVersion:
         return model_at(self.models, hour_ms)
@@ -55,49 +63,115 @@ class SiteFacts:
             self._productions[same.version] = reduce_events(self.events.values(), same.graph)
         return self._productions[same.version]
 
-    def with_events(self, conn: Conn, spans: Sequence[Range]) -> "SiteFacts":
-        """These facts and the events that were stored meanwhile, whose instants lie in `spans`."""
-        return replace(self, events=self.events | _by_identity(load_events(conn, self.site, spans)), _productions={})
+    def with_events(self, events: Iterable[ProductionEvent]) -> "SiteFacts":
+        """These facts and events that were stored meanwhile; those of genealogy change nothing about jobs and states."""
+        fresh = {key: event for key, event in _by_identity(events).items() if key not in self.events}
+        alike = all(event.kind in GENEALOGY and event.revision == 0 for event in fresh.values())
+        return replace(self, events=self.events | fresh, _productions=self._productions if alike else {})
+
+    def _once(self, name: str, hour_ms: int, find: Callable[[], _Found]) -> _Found:
+        """What models, channels and first readings say, looked up once until `learn_first` hears something new."""
+        key = (name, hour_ms)
+        if key not in self._memo:
+            if len(self._memo) > _MEMO_MAX:
+                self._memo.clear()
+            self._memo[key] = find()
+        found: _Found = self._memo[key]
+        return found
 
     def since_ms(self, hour_ms: int) -> dict[str, int]:
-        """When each meter that ever reported began to; an amount's period counts with it."""
+        """When each meter that ever reported began to, by any of its bindings; an amount's period counts with it."""
+        return self._once("since", hour_ms, lambda: self._since_ms(hour_ms))
+
+    def _since_ms(self, hour_ms: int) -> dict[str, int]:
         found: dict[str, int] = {}
-        for meter, source in self.sources(hour_ms).items():
+        for meter in self.model(hour_ms).graph.plant.meters:
             firsts = [
-                self.first_ms[s.channel_id] - s.channel.period_s * 1000
-                for s in self.channels[source.channel.key]
+                max(binding_from_ms(binding), self.first_ms[s.channel_id] - s.channel.period_s * 1000)
+                for binding in meter.bindings
+                for s in self.channels.get(binding.channel, ())
                 if s.channel_id in self.first_ms
             ]
             if firsts:
-                found[meter] = min(firsts)
+                found[meter.id] = min(firsts)
         return found
 
     def learn_first(self, changed: Mapping[int, Sequence[Range]]) -> None:
         """Changed readings (channel id → spans in order) may be earlier than those known, or the first at all."""
-        for channel_id, spans in changed.items():
-            self.first_ms[channel_id] = min(self.first_ms.get(channel_id, spans[0][0]), spans[0][0])
+        earlier = {c: spans[0][0] for c, spans in changed.items() if spans[0][0] < self.first_ms.get(c, _FAR_MS)}
+        if earlier:
+            self.first_ms.update(earlier)
+            self._memo.clear()
 
-    def is_first(self, channel_id: int, t_ms: int) -> bool:
-        """Whether no version of the channel had a reading before an instant."""
-        versions = next(stored for stored in self.channels.values() if any(s.channel_id == channel_id for s in stored))
-        return all(self.first_ms.get(s.channel_id, t_ms) >= t_ms for s in versions)
+    def first_reaches_ms(self, channel_id: int, t_ms: int) -> int:
+        """Since when hours can differ because a channel has its first reading, at an instant.
+
+        It ends the stream of another version of it. Of a meter that nothing fed before it ends all missing time; one that
+        was fed by another channel is fed by this one from its binding on, and follows it an hour earlier.
+        """
+        versions = self._once("versions", 0, self._versions)[channel_id]
+        if any(self.first_ms.get(s.channel_id, t_ms) < t_ms for s in versions):
+            return t_ms
+        key, since = versions[0].channel.key, list[int]()
+        for model, meter, binding in self._once("bound", 0, self._bound).get(key, ()):
+            fed = any(self._has_readings(b.channel) for b in meter.bindings if b.channel != key)
+            bound_ms = binding_from_ms(binding) if fed else 0
+            since.append(max(bound_ms, model.effective_ms or 0) - HOUR_MS)
+        return max(0, min(since, default=t_ms))
+
+    def _bound(self) -> dict[str, list[tuple[ModelVersion, Meter, Binding]]]:
+        """By channel every binding of it."""
+        found: dict[str, list[tuple[ModelVersion, Meter, Binding]]] = {}
+        for model in self.models:
+            for meter in model.graph.plant.meters:
+                for binding in meter.bindings:
+                    found.setdefault(binding.channel, []).append((model, meter, binding))
+        return found
+
+    def _has_readings(self, channel: str) -> bool:
+        return any(s.channel_id in self.first_ms for s in self.channels.get(channel, ()))
 
     @property
     def begins_ms(self) -> int | None:
         """The first instant that any mapped reading says something about, None without readings."""
+        return self._once("begins", 0, self._begins_ms)
+
+    def _begins_ms(self) -> int | None:
         periods = self.mapped_channels()
         return min((self.first_ms[c] - period for c, period in periods.items() if c in self.first_ms), default=None)
 
+    def channel_ids(self) -> KeysView[int]:
+        """Every declared channel."""
+        return self._once("versions", 0, self._versions).keys()
+
+    def _versions(self) -> dict[int, list[StoredChannel]]:
+        return {s.channel_id: stored for stored in self.channels.values() for s in stored}
+
     def sources(self, hour_ms: int) -> dict[str, MeterSource]:
-        return meter_sources(self.model(hour_ms).graph, self.channels, self.first_ms, hour_ms)
+        """What feeds each meter in an hour."""
+        return self._once("sources", hour_floor(hour_ms), lambda: self._sources(hour_floor(hour_ms)))
+
+    def _sources(self, hour_ms: int) -> dict[str, MeterSource]:
+        graph, later = self.model(hour_ms).graph, self.model(hour_ms + HOUR_MS).graph
+        return meter_sources(graph, later, self.channels, self.first_ms, hour_ms)
 
     def is_alike(self, first_ms: int, last_ms: int) -> bool:
-        """Whether the hours from `first_ms` to `last_ms` have one plant model and the same channels behind its meters."""
-        return self.model(first_ms) is self.model(last_ms) and self.sources(first_ms) == self.sources(last_ms)
+        """Whether the hours from `first_ms` to `last_ms` have one plant model and one channel behind each meter."""
+        if self.model(first_ms) is not self.model(last_ms):
+            return False
+        sources = self.sources(first_ms)
+        meters = self.model(first_ms).graph.plant.meters
+        edges = {edge for meter in meters for binding in meter.bindings for edge in binding_edges_ms(binding)}
+        changes = any(first_ms < edge <= last_ms for edge in edges)
+        return not changes and all(s.is_whole for s in sources.values()) and sources == self.sources(last_ms)
 
     def mapped_channels(self) -> dict[int, int]:
-        """Channel ids that some model binds to a meter, each with its period in ms (1 for instants)."""
-        bound = {b.channel for m in self.models for meter in m.graph.plant.meters for b in meter.bindings}
+        """Channel ids that some model binds to a meter, as its power too, each with its period in ms (1 for instants)."""
+        return self._once("mapped", 0, self._mapped_channels)
+
+    def _mapped_channels(self) -> dict[int, int]:
+        bindings = [b for m in self.models for meter in m.graph.plant.meters for b in meter.bindings]
+        bound = {channel for b in bindings for channel in (b.channel, b.power) if channel is not None}
         return {
             stored.channel_id: max(stored.channel.period_s * 1000, 1)
             for name in bound
@@ -138,10 +212,7 @@ def account_hours(
     window = ReadingWindow(conn, channel_ids, hours[0], hours[-1] + HOUR_MS, LOOKAHEAD)
     for hour_ms in hours:
         model = facts.model(hour_ms)
-        series = {
-            meter: MeterSeries(s.channel, s.meter, s.ratio, window.cut(s, hour_ms, hour_ms + HOUR_MS))
-            for meter, s in facts.sources(hour_ms).items()
-        }
+        series = {meter: source.series(window, hour_ms) for meter, source in facts.sources(hour_ms).items()}
         begins = replace(
             carry, meters={m: in_decimals_of(series[m], s) if m in series else s for m, s in carry.meters.items()}
         )
@@ -170,6 +241,7 @@ def touched_by_production(old: SiteFacts, new: SiteFacts, far_ms: int) -> list[R
     return [
         span
         for model in new.models
+        if old.production(model) is not new.production(model)
         for span in touched_spans(model.graph, old.production(model), new.production(model), far_ms)
     ]
 

@@ -5,7 +5,8 @@ from typing import Any
 from psycopg import Connection
 
 from plantprint_collector.books import Range, SiteFacts, load_facts, touched_by_production, touched_since
-from plantprint_collector.facts_store import count_factors
+from plantprint_collector.facts_store import count_factors, load_events
+from plantprint_collector.genealogy_book import GenealogyBook
 from plantprint_collector.ledger_marks import AGAIN, Marks
 
 Conn = Connection[tuple[Any, ...]]
@@ -21,6 +22,7 @@ class FactsBook:
     def __init__(self, site: str) -> None:
         self.site = site
         self.facts: SiteFacts | None = None
+        self._genealogy = GenealogyBook(site)
 
     def refresh(self, conn: Conn, marks: Marks) -> list[Touched]:
         """Brings the facts up to the caller's snapshot; readings touch only what their meter's first ones do here."""
@@ -29,17 +31,23 @@ class FactsBook:
         others = [(span, cause.removeprefix(AGAIN)) for span, cause in marks.site if _concerns_hours(cause)]
         if old is None or self._must_reload(conn, old, marks):
             self.facts = load_facts(conn, self.site)
+            if self.facts is not None:
+                self._genealogy.reload(conn, self.facts)
         elif events:
-            self.facts = old.with_events(conn, [span for span, _ in events])
+            stored = load_events(conn, self.site, [span for span, _ in events])
+            self.facts = old.with_events(stored)
+            fresh = [e for e in stored if (e.source, e.event_id, e.revision) not in old.events]
+            self._genealogy.follow(conn, self.facts, fresh)
+        elif old is not None:
+            self._genealogy.follow(conn, old, ())
         if self.facts is None:
             return []
         return [*others, *self._by_events(old, self.facts, events), *self._by_first_readings(old, self.facts, marks)]
 
     def _must_reload(self, conn: Conn, old: SiteFacts, marks: Marks) -> bool:
-        known = {s.channel_id for stored in old.channels.values() for s in stored}
         return (
             any(cause.startswith("model") for _, cause in marks.site)
-            or not marks.channels.keys() <= known
+            or not marks.channels.keys() <= old.channel_ids()
             or count_factors(conn) != old.factor_rows
         )
 
@@ -59,8 +67,7 @@ class FactsBook:
         for channel_id, spans in marks.channels.items():
             first_ms = spans[0][0]
             if channel_id in mapped and channel_id not in known and new.first_ms.get(channel_id, first_ms) >= first_ms:
-                low = 0 if new.is_first(channel_id, first_ms) else first_ms
-                touched.append(((low, _FAR_MS), "first reading"))
+                touched.append(((new.first_reaches_ms(channel_id, first_ms), _FAR_MS), "first reading"))
         new.learn_first(marks.channels)
         return touched
 

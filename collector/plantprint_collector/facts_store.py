@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection
 
 from plantprint.facts import Channel, EventKind, ProductionEvent, Reading
-from plantprint.intervals import CounterState, MeterSeries
+from plantprint.intervals import CounterState, Feed, MeterSeries, hour_feeds
 from plantprint.plant import Plant
 from plantprint.plant.graph import PlantGraph, compile_plant
 from plantprint.plant.model import Meter
@@ -40,16 +40,38 @@ class StoredChannel:
 
 @dataclass(frozen=True, slots=True)
 class MeterSource:
-    """The channels behind a meter's binding: the finest declared decimals, and each stored channel's multiplier to it."""
+    """The channels behind a meter's binding: the finest declared decimals, and each stored channel's multiplier to it.
+
+    It feeds the meter from `from_ms` until `to_ms` (None: since before, beyond the hour); `following` feed it after that,
+    or come in the next hour. `power` spreads what a coarse counter counts.
+    """
 
     meter: Meter
     ratio: Decimal
     channel: Channel
     multipliers: dict[int, int]
+    from_ms: int | None = None
+    to_ms: int | None = None
+    following: tuple["MeterSource", ...] = ()
+    power: "MeterSource | None" = None
 
-    def newest_ms(self, newest_by_channel: Mapping[int, int]) -> int | None:
-        """The instant of the meter's newest reading, None before the first."""
-        return max((newest_by_channel[c] for c in self.multipliers if c in newest_by_channel), default=None)
+    @property
+    def is_whole(self) -> bool:
+        """Whether one channel alone makes the meter's hour, and the next hour begins with it."""
+        whole = self.from_ms is None and self.to_ms is None and not self.following
+        return whole and self.power is None and self.meter.resolution is None
+
+    @property
+    def channel_ids(self) -> tuple[int, ...]:
+        """Every channel that feeds the meter in the hour."""
+        return tuple(c for source in (self, *self.following) for c in source.multipliers)
+
+    def series(self, window: "ReadingWindow", hour_ms: int) -> MeterSeries:
+        """What the meter's hour is made from."""
+        readings = window.cut(self, hour_ms, hour_ms + HOUR_MS)
+        following = tuple(source.series(window, hour_ms) for source in self.following)
+        power = None if self.power is None else self.power.series(window, hour_ms)
+        return MeterSeries(self.channel, self.meter, self.ratio, readings, self.from_ms, self.to_ms, following, power)
 
 
 def load_models(conn: Conn, site: str) -> list[ModelVersion]:
@@ -89,47 +111,69 @@ def load_channels(conn: Conn, site: str) -> dict[str, list[StoredChannel]]:
 
 
 def meter_sources(
-    graph: PlantGraph, channels: dict[str, list[StoredChannel]], first_ms: Mapping[int, int], hour_ms: int
+    graph: PlantGraph,
+    later: PlantGraph,
+    channels: dict[str, list[StoredChannel]],
+    first_ms: Mapping[int, int],
+    hour_ms: int,
 ) -> dict[str, MeterSource]:
     """The channel set of every meter in an hour; a meter whose channel nobody has declared yet is absent.
 
-    Of the versions of a channel the newest counts that had a reading (`first_ms` by channel id) by the hour's end,
-    and with it those that differ from it in decimals only: they are one stream. An older stream in another unit ended
-    when the agent was configured anew, and its hours stay as they were.
+    `later` is the plant of the hour after. Of the versions of a channel the newest counts that had a reading (`first_ms`
+    by channel id) by the hour's end, and with it those that differ from it in decimals only: they are one stream. An
+    older stream in another unit ended when the agent was configured anew, and its hours stay as they were.
     """
     sources: dict[str, MeterSource] = {}
     for meter in graph.plant.meters:
-        bound = [
-            b for b in meter.bindings
-            if (b.valid_from is None or to_ms(b.valid_from) <= hour_ms) and (b.valid_to is None or hour_ms < to_ms(b.valid_to))
-        ]  # fmt: skip
-        stored = channels.get(bound[-1].channel, []) if bound else []
-        begun = [s for s in stored if first_ms.get(s.channel_id, _NEVER_MS) <= hour_ms + HOUR_MS] or stored[:1]
-        if not begun:
-            continue
-        same = [s for s in begun if _stream(s.channel) == _stream(begun[-1].channel)]
-        finest = max((s.channel for s in same), key=lambda c: c.decimals)
-        multipliers = {s.channel_id: 10 ** (finest.decimals - s.channel.decimals) for s in same}
-        sources[meter.id] = MeterSource(meter, bound[-1].ratio, finest, multipliers)
+        feeds = hour_feeds(meter, later.meters.get(meter.id), hour_ms)
+        found = [_feeding(meter, feed, channels, first_ms, hour_ms) for feed in feeds]
+        known = [source for source in found if source is not None]
+        if known:
+            sources[meter.id] = replace(known[0], following=tuple(known[1:]))
     return sources
+
+
+def _feeding(
+    meter: Meter, feed: Feed, channels: dict[str, list[StoredChannel]], first_ms: Mapping[int, int], hour_ms: int
+) -> MeterSource | None:
+    """What feeds a meter under a binding, with the power that spreads it."""
+    source = _source(meter, feed, channels.get(feed.binding.channel, []), first_ms, hour_ms)
+    if source is None or feed.binding.power is None:
+        return source
+    return replace(source, power=_source(meter, feed, channels.get(feed.binding.power, []), first_ms, hour_ms))
+
+
+def _source(
+    meter: Meter, feed: Feed, stored: Sequence[StoredChannel], first_ms: Mapping[int, int], hour_ms: int
+) -> MeterSource | None:
+    begun = [s for s in stored if first_ms.get(s.channel_id, _NEVER_MS) <= hour_ms + HOUR_MS] or stored[:1]
+    if not begun:
+        return None
+    same = [s for s in begun if _stream(s.channel) == _stream(begun[-1].channel)]
+    finest = max((s.channel for s in same), key=lambda c: c.decimals)
+    multipliers = {s.channel_id: 10 ** (finest.decimals - s.channel.decimals) for s in same}
+    return MeterSource(meter, feed.binding.ratio, finest, multipliers, feed.from_ms, feed.to_ms)
 
 
 def in_decimals_of(series: MeterSeries, state: CounterState) -> CounterState:
     """A carried state as a base for `series`: the same, unless it was kept in fewer decimals of the same stream."""
+    for feed in (series, *series.following):
+        state = _in_decimals(feed.channel_mark, state)
+        if state.power is not None and feed.power is not None:
+            state = replace(state, power=_in_decimals(feed.power.channel_mark, state.power))
+    return state if state.coming is None else replace(state, coming=in_decimals_of(series, state.coming))
+
+
+def _in_decimals(mark: str, state: CounterState) -> CounterState:
     stream, _, decimals = state.channel.rpartition(" ")
-    now_stream, _, now_decimals = series.channel_mark.rpartition(" ")
+    now_stream, _, now_decimals = mark.rpartition(" ")
     if stream != now_stream or int(decimals) >= int(now_decimals):
         return state
     finer = 10 ** (int(now_decimals) - int(decimals))
     before = state.before and (state.before[0], state.before[1] * finer, state.before[2] * finer)
     held = tuple((t_ms, value * finer, quality) for t_ms, value, quality in state.held)
     return replace(
-        state,
-        value=state.value * finer,
-        offset=state.offset * finer,
-        held=held,
-        before=before,
-        channel=series.channel_mark,
+        state, value=state.value * finer, offset=state.offset * finer, held=held, before=before, channel=mark
     )
 
 

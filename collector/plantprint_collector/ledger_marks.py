@@ -6,11 +6,12 @@ from typing import Any
 
 from psycopg import Connection
 
-from plantprint.times import HOUR_MS, from_ms, to_ms
+from plantprint.times import HOUR_MS, from_ms
 
 Conn = Connection[tuple[Any, ...]]
 Range = tuple[int, int]
 
+_MS = "(extract(epoch from {0}) * 1000)::bigint"
 # Begins the cause of marks that the accountant leaves itself.
 AGAIN = "again: "
 
@@ -28,18 +29,18 @@ def take_marks(conn: Conn, site: str, rows_max: int) -> Marks:
     """Removes up to `rows_max` marks in the caller's transaction: work them in before it commits."""
     rows = conn.execute(
         "delete from dirty where dirty_id in (select dirty_id from dirty where site = %s order by dirty_id limit %s "
-        "for update skip locked) returning channel_id, from_at, to_at, cause",
+        f"for update skip locked) returning channel_id, {_MS.format('from_at')}, {_MS.format('to_at')}, cause",
         (site, rows_max),
     ).fetchall()
     channels: dict[int, list[Range]] = {}
     whole: list[tuple[Range, str]] = []
     for channel_id, low, high, cause in rows:
-        span = (to_ms(low), to_ms(high))
+        span = (low, high)
         if channel_id is None:
             whole.append((span, cause))
         else:
             channels.setdefault(channel_id, []).append(span)
-    return Marks({c: join(spans, HOUR_MS) for c, spans in channels.items()}, whole, len(rows))
+    return Marks({c: join(s, HOUR_MS) if len(s) > 1 else s for c, s in channels.items()}, whole, len(rows))
 
 
 def put_back(conn: Conn, site: str, hours: Iterable[int], cause: str) -> None:

@@ -4,19 +4,22 @@ Rates are for show and use floats; a batch's figure is the exact sum of its sett
 interpolated: a bucket that no meter has reached yet has no rate, and when data stops the rate becomes unknown.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
-from plantprint.account import HourAccount, upstream_meters
+from plantprint.account import HourAccount
 from plantprint.book import Use
 from plantprint.factors import Factor, FactorChoice, choose_factor
 from plantprint.facts import Quality
+from plantprint.flows import Known
 from plantprint.footprint import footprint
+from plantprint.known_meters import upstream_meters
 from plantprint.ledger import Net
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Production
@@ -26,6 +29,10 @@ from plantprint_collector.alerts import under_way
 from plantprint_collector.facts_store import load_clock
 
 Conn = Connection[tuple[Any, ...]]
+Rows = NDArray[np.int64]
+"""Places in the order of the plant's meters."""
+Mean = tuple[Use, float]
+"""A use and its mean rate in kgCO2e/h over the last buckets."""
 
 # Amounts that no step used: losses, unmetered consumers.
 SHARED_STEP = "shared"
@@ -33,24 +40,38 @@ _RATE_SPAN_S = 30
 _OUTSIDE = ("export", "stock")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ages:
-    """How old the newest reading of each meter is, in seconds of wall time; None where there is none yet."""
+    """How old each meter's newest reading is, in seconds of wall time (inf: there is none), and when that is too old.
 
-    by_meter: Mapping[str, float | None]
-    late_s: float
-    missing_s: float
+    Arrays are in the order of the plant's meters; a meter that is read rarely is late and missing later than others.
+    """
 
-    def status(self, age_s: float | None) -> str:
-        if age_s is None or age_s > self.missing_s:
-            return "missing"
-        return "late" if age_s > self.late_s else "live"
+    meters: tuple[str, ...]
+    age_s: NDArray[np.float64]
+    late_s: NDArray[np.float64]
+    missing_s: NDArray[np.float64]
 
-    def newest(self, meters: Iterable[str]) -> float | None:
-        return min((age for m in meters if (age := self.by_meter.get(m)) is not None), default=None)
+    def newest(self, rows: Rows) -> float | None:
+        """The least age of some meters."""
+        age_s = float(self.age_s[rows].min(initial=np.inf))
+        return None if np.isinf(age_s) else age_s
+
+    def status(self, rows: Rows) -> str:
+        """Of several meters that of the one that is best off."""
+        if (self.age_s[rows] <= self.late_s[rows]).any():
+            return "live"
+        return "late" if (self.age_s[rows] <= self.missing_s[rows]).any() else "missing"
+
+    @property
+    def is_missing(self) -> NDArray[np.bool_]:
+        """Per meter."""
+        missing: NDArray[np.bool_] = self.age_s > self.missing_s
+        return missing
 
     def missing(self) -> list[str]:
-        return sorted(m for m, age in self.by_meter.items() if self.status(age) == "missing")
+        """The names of missing meters."""
+        return sorted(self.meters[row] for row in np.flatnonzero(self.is_missing).tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +95,10 @@ class Picture:
         self.rates = _rates(accounts, graph, per_unit)
         net = {k: a for account in accounts for k, a in account.net.items() if k.account_kind not in _OUTSIDE}
         self._by_quality = footprint(net, graph.plant.sources, library).by_quality
-        hours = [list(account.meters.values()) for account in accounts]
-        self.missing_ms = np.concatenate([np.mean([m.missing_ms for m in hour], axis=0) for hour in hours])
+        hours = [Known.of(account.meters) for account in accounts]
+        self.missing_ms = np.concatenate([hour.missing_ms.mean(axis=0) for hour in hours])
         # A bucket that most meters say nothing about has no rate, whether they are silent or were not there yet.
-        self.unknown = np.concatenate(
-            [np.mean([m.quality == Quality.MISSING for m in h], axis=0) > 1 / 2 for h in hours]
-        )
+        self.unknown = np.concatenate([(hour.quality == Quality.MISSING).mean(axis=0) > 1 / 2 for hour in hours])
         self.now_ms = now_ms
 
     def index(self, t_ms: int) -> int:
@@ -90,24 +109,22 @@ class Picture:
         end = max(self.index(known_until_ms), 0)
         return slice(max(end - max(1, _RATE_SPAN_S * 1000 // self.bucket_ms), 0), end)
 
-    def sums(self, window: slice, key: Any) -> dict[Any, float]:
-        """Mean rate in the window per key(use); uses whose key is None are left out."""
-        found: dict[Any, float] = {}
-        for item in self.rates:
-            name = key(item.use)
-            if name is not None and window.stop > window.start:
-                found[name] = found.get(name, 0.0) + float(item.rate[window].mean())
-        return found
+    def means(self, window: slice) -> list[Mean] | None:
+        """The mean rate of each use in the window; None while that is empty."""
+        if window.stop <= window.start:
+            return None
+        return [(item.use, float(item.rate[window].mean())) for item in self.rates]
 
     def trend(self, minutes: int) -> dict[str, Any]:
-        """The last minutes per step; buckets that are unknown have no rate."""
+        """The last minutes per step of the plant, also of those that used nothing; unknown buckets have no rate."""
         end = self.index(self.now_ms)
         first = max(end - minutes * 60_000 // self.bucket_ms, 0)
-        steps: dict[str, NDArray[np.float64]] = {}
+        nothing = np.zeros(len(self.unknown))
+        steps: dict[str, NDArray[np.float64]] = dict.fromkeys(self.graph.steps or (SHARED_STEP,), nothing)
         for item in self.rates:
             if item.use.account_kind not in _OUTSIDE:
                 step = item.use.step or SHARED_STEP
-                steps[step] = steps.get(step, np.zeros(len(item.rate))) + item.rate
+                steps[step] = steps.get(step, nothing) + item.rate
         unknown = self.unknown[first:end]
         return {
             "bucket_s": self.bucket_ms // 1000,
@@ -161,35 +178,52 @@ def texts(rates: Mapping[str, float]) -> dict[str, str]:
     return {name: f"{rate:.3f}" for name, rate in sorted(rates.items())}
 
 
-def meters_behind(graph: PlantGraph, work_units: Iterable[str]) -> set[str]:
+def sums(means: Iterable[Mean] | None, key: Callable[[Use], str | None]) -> dict[str, float]:
+    """Mean rates added up per key; uses whose key is None are left out."""
+    found: dict[str, float] = {}
+    for use, rate in means or ():
+        name = key(use)
+        if name is not None:
+            found[name] = found.get(name, 0.0) + rate
+    return found
+
+
+@lru_cache(maxsize=4096)
+def rows_behind(graph: PlantGraph, work_units: tuple[str, ...]) -> Rows:
     """The meters whose readings say what each of these work units takes: its own, or all upstream where it has none."""
     found: set[str] = set()
     for unit in work_units:
         own = {meter for edge in graph.inflows[unit] for _, meter in edge.terms}
         found |= own or upstream_meters(graph, unit)
+    return np.array([row for row, meter in enumerate(graph.meters) if meter in found], np.int64)
+
+
+@lru_cache(maxsize=16)
+def units_of(graph: PlantGraph) -> dict[str, tuple[str, ...]]:
+    """The work units of each line."""
+    found: dict[str, tuple[str, ...]] = {center.id: () for center in graph.plant.work_centers}
+    for unit, place in graph.work_units.items():
+        found[place.work_center] += (unit,)
     return found
 
 
 def work_center_body(
-    picture: Picture, ages: Ages, window: slice, center_id: str, production: Production
+    picture: Picture, ages: Ages, means: Sequence[Mean] | None, center_id: str, running: Mapping[str, list[str]]
 ) -> dict[str, Any]:
-    """The live row of a line; its budget is added by who keeps the alerts."""
+    """The live row of a line from the mean rates of its uses; its budget is added by who keeps the alerts."""
     graph = picture.graph
-    units = [unit for unit, place in graph.work_units.items() if place.work_center == center_id]
-    age_s = ages.newest(meters_behind(graph, units))
-    status = ages.status(age_s)
-    by_unit = picture.sums(window, lambda use: use.work_unit if use.work_center == center_id else None)
-    by_step = picture.sums(window, lambda use: (use.step or SHARED_STEP) if use.work_center == center_id else None)
-    by_source = picture.sums(window, lambda use: use.source if use.work_center == center_id else None)
-    known = status != "missing" and window.stop > window.start
-    running = running_batches(production, picture.now_ms)
+    units = units_of(graph)[center_id]
+    rows = rows_behind(graph, units)
+    age_s, status = ages.newest(rows), ages.status(rows)
+    by_unit = sums(means, lambda use: use.work_unit)
+    known = status != "missing" and means is not None
     return {
         "at": format_instant(picture.now_ms),
         "rate_kg_co2e_per_hour": rate_text(sum(by_unit.values())) if known else None,
         "status": status,
         "data_age_s": None if age_s is None else round(age_s, 1),
-        "by_step": texts(by_step) if known else {},
-        "by_source": texts(by_source) if known else {},
+        "by_step": texts(sums(means, lambda use: use.step or SHARED_STEP)) if known else {},
+        "by_source": texts(sums(means, lambda use: use.source)) if known else {},
         "work_units": [
             _work_unit_body(graph, ages, unit, by_unit.get(unit, 0.0), running.get(unit, []), known) for unit in units
         ],
@@ -199,8 +233,8 @@ def work_center_body(
 def _work_unit_body(
     graph: PlantGraph, ages: Ages, unit: str, rate: float, batches: list[str], known: bool
 ) -> dict[str, Any]:
-    age_s = ages.newest(meters_behind(graph, [unit]))
-    status = ages.status(age_s)
+    rows = rows_behind(graph, (unit,))
+    age_s, status = ages.newest(rows), ages.status(rows)
     return {
         "work_unit": unit,
         "step": graph.work_units[unit].step,
@@ -260,14 +294,14 @@ def quality_shares(by_quality: Mapping[Quality, int]) -> dict[str, float]:
 
 
 def plant_body(
-    conn: Conn, site: str, picture: Picture, ages: Ages, window: slice, today_kg_co2e: str
+    conn: Conn, site: str, picture: Picture, ages: Ages, means: Sequence[Mean] | None, today_kg_co2e: str
 ) -> dict[str, Any]:
     """The live row of the whole site: everything emitted on it, exports left out."""
-    age_s = ages.newest(picture.graph.meters)
-    status = ages.status(age_s)
-    known = status != "missing" and window.stop > window.start
-    by_step = picture.sums(window, lambda use: None if use.account_kind in _OUTSIDE else use.step or SHARED_STEP)
-    by_source = picture.sums(window, lambda use: None if use.account_kind in _OUTSIDE else use.source)
+    every = np.arange(len(ages.meters))
+    age_s, status = ages.newest(every), ages.status(every)
+    known = status != "missing" and means is not None
+    by_step = sums(means, lambda use: None if use.account_kind in _OUTSIDE else use.step or SHARED_STEP)
+    by_source = sums(means, lambda use: None if use.account_kind in _OUTSIDE else use.source)
     missing = ages.missing()
     return {
         "at": format_instant(picture.now_ms),

@@ -1,157 +1,55 @@
-"""The last settled hour and the open ones, kept up reading by reading: what is certain stays, each meter's tail is redone.
+"""The last settled hour and the open ones, kept up reading by reading: plain counters all at once, others one by one.
 
 The settled hour is kept so that readings after it which still decide what happened at its end are noticed.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plantprint.account import Carry, HourAccount, account_meters
-from plantprint.facts import Issue, Reading
-from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries, meter_span
+from plantprint.facts import Issue, Quality, Reading
+from plantprint.flows import Known
+from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries
+from plantprint.production import Production
 from plantprint.stores import Level, read_level
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector.books import Range, SiteFacts
-from plantprint_collector.facts_store import Conn, MeterSource, ReadingWindow, in_decimals_of, scale
+from plantprint_collector.facts_store import Conn, MeterSource, ReadingWindow, scale
+from plantprint_collector.open_meter import OpenMeter, Part
+from plantprint_collector.open_table import OpenTable
+from plantprint_collector.plain_counters import PlainCounters, is_calm
+from plantprint_collector.spans import readings_in
 
-# With this many readings in a tail the older ones are folded into the certain part.
-_TAIL_READINGS_MAX = 64
+Ints = NDArray[np.int64]
 
-_Part = tuple[MeterHour, CounterState | None, list[Issue]]
-
-
-class OpenMeter:
-    """One meter since `start_ms`: amounts per bucket up to a checkpoint that no reading in order can change, and a tail."""
-
-    def __init__(self, source: MeterSource, start_ms: int, bucket_s: int, state: CounterState | None) -> None:
-        self.source = source
-        self._bucket_s = bucket_s
-        self._start_ms = self._checkpoint_ms = start_ms
-        self._state = None if state is None else in_decimals_of(self._series(()), state)
-        self._done: dict[int, _Part] = {}
-        self._tail: list[Reading] = []
-
-    @property
-    def last_ms(self) -> int | None:
-        """The instant of the newest reading known, None before the first."""
-        if self._tail:
-            return self._tail[-1].t_ms
-        return None if self._state is None else self._state.t_ms
-
-    def told_ms(self, now_ms: int, grace_ms: int) -> int:
-        """Until when this meter should have told what it counted."""
-        last_ms = self.last_ms
-        return now_ms if last_ms is None or now_ms - last_ms > grace_ms else min(last_ms, now_ms)
-
-    def add(self, readings: Sequence[Reading]) -> bool:
-        """Takes readings into the tail; False when one belongs before the checkpoint, so that the meter must be redone."""
-        # An amount may reach back over the start, where the hour before has counted its part, but over no fold.
-        reach_ms = self.source.channel.period_s * 1000 if self._checkpoint_ms > self._start_ms else 0
-        if any(r.t_ms - max(reach_ms, 1) < self._checkpoint_ms for r in readings):
-            return False
-        for reading in readings:
-            at = bisect_left(self._tail, reading.t_ms, key=_instant)
-            if at < len(self._tail) and self._tail[at].t_ms == reading.t_ms:
-                self._tail[at] = max(self._tail[at], reading, key=lambda r: r.rank)
-            else:
-                self._tail.insert(at, reading)
-        return True
-
-    def may_reach_before_start(self, t_ms: int) -> bool:
-        """Whether a change at an instant could change amounts before the start; True where that is not known here."""
-        if t_ms - self.source.channel.period_s * 1000 < self._start_ms:
-            return True
-        return bisect_left(self._tail, t_ms, key=_instant) <= LOOKAHEAD
-
-    def is_certain(self, until_ms: int) -> bool:
-        """Whether no reading in order can change anything before an instant."""
-        return self._checkpoint_ms >= until_ms
-
-    def hours(self, end_ms: int, until_ms: int) -> list[_Part]:
-        """Hour after hour to `end_ms`: amounts, the state at its end, what looked wrong; folds a long tail first."""
-        while len(self._tail) > _TAIL_READINGS_MAX and self._fold():
-            pass
-        return list(self._parts(end_ms, until_ms))
-
-    def series(self, hour_ms: int) -> MeterSeries:
-        """Readings of an hour and LOOKAHEAD more, for a meter whose hours are never asked for."""
-        first, last = (bisect_right(self._tail, t_ms, key=_instant) for t_ms in (hour_ms, hour_ms + HOUR_MS))
-        return self._series(self._tail[first : last + LOOKAHEAD])
-
-    def first_hour(self) -> _Part:
-        """The first hour, seen from its end or later."""
-        end_ms = self._start_ms + HOUR_MS
-        return next(self._parts(end_ms, end_ms))
-
-    def begin_at(self, hour_ms: int, state: CounterState | None) -> None:
-        """Forgets everything before an hour that begins with `state`."""
-        self._done = {at: part for at, part in self._done.items() if at >= hour_ms}
-        if self._checkpoint_ms < hour_ms:
-            self._checkpoint_ms = hour_ms
-            self._state = None if state is None else in_decimals_of(self._series(()), state)
-            self._tail = self._tail[bisect_right(self._tail, hour_ms, key=_instant) :]
-        self._start_ms = hour_ms
-
-    def _parts(self, end_ms: int, until_ms: int) -> Iterator[_Part]:
-        at_ms, state = self._checkpoint_ms, self._state
-        for hour_ms in range(self._start_ms, end_ms, HOUR_MS):
-            done = self._done.get(hour_ms)
-            if done is not None and at_ms >= hour_ms + HOUR_MS:
-                yield done
-                continue
-            part = self._span(at_ms, hour_ms + HOUR_MS, state, until_ms)
-            at_ms, state = hour_ms + HOUR_MS, part[1]
-            yield part if done is None else _joined(done, part)
-
-    def _span(self, start_ms: int, end_ms: int, state: CounterState | None, until_ms: int) -> _Part:
-        """Part of an hour, from the readings that settling the hour would look at: to LOOKAHEAD after its end."""
-        hour_end_ms = hour_floor(start_ms) + HOUR_MS
-        first, last = (bisect_right(self._tail, t_ms, key=_instant) for t_ms in (start_ms, hour_end_ms))
-        series = self._series(self._tail[first : last + LOOKAHEAD])
-        hour, after, issues = meter_span(series, start_ms, end_ms, self._bucket_s, state, until_ms)
-        return hour, after or state, issues
-
-    def _series(self, readings: Sequence[Reading]) -> MeterSeries:
-        return MeterSeries(self.source.channel, self.source.meter, self.source.ratio, tuple(readings))
-
-    def _fold(self) -> bool:
-        """Moves the checkpoint to the last bucket edge of its hour that no later reading in order can change."""
-        hour_ms = hour_floor(self._checkpoint_ms)
-        edge_ms = hour_ms + HOUR_MS
-        if self._tail[-LOOKAHEAD].t_ms <= edge_ms:
-            edge_ms = self._decided_ms(min(self._floor(self._tail[-LOOKAHEAD - 1].t_ms), edge_ms))
-        if edge_ms <= self._checkpoint_ms:
-            return False
-        part = self._span(self._checkpoint_ms, edge_ms, self._state, edge_ms)
-        self._done[hour_ms] = _joined(self._done[hour_ms], part) if hour_ms in self._done else part
-        self._state, self._checkpoint_ms = part[1], edge_ms
-        self._tail = self._tail[bisect_right(self._tail, edge_ms, key=_instant) :]
-        return True
-
-    def _decided_ms(self, edge_ms: int) -> int:
-        """The last edge up to `edge_ms` with a good reading behind it that has enough others after it to stay good."""
-        if self.source.channel.kind == "amount" or edge_ms <= self._checkpoint_ms:
-            return edge_ms
-        state = self._span(self._checkpoint_ms, edge_ms, self._state, edge_ms)[1]
-        return self._floor(state.t_ms - 1) if state else 0
-
-    def _floor(self, t_ms: int) -> int:
-        return t_ms - t_ms % (self._bucket_s * 1000)
+# So many meters' readings are in memory at a time while they are loaded.
+_LOADED_METERS_MAX = 20
+# 13 bytes each; of more than that nothing is kept up (`fits`).
+_CELLS_MAX = 2**25
 
 
-def _instant(reading: Reading) -> int:
-    return reading.t_ms
+class _Settled(NamedTuple):
+    """The first hour as it is in the ledger."""
+
+    amount: Ints
+    quality: NDArray[np.int8]
+    missing_ms: NDArray[np.int32]
+    states: list[CounterState | None]
+    levels: dict[str, Level]
 
 
-def _joined(done: _Part, part: _Part) -> _Part:
-    """Two parts of one hour; of a kind of issue the first is kept."""
-    names = MeterHour.__slots__
-    hour = MeterHour(*(np.concatenate([getattr(done[0], name), getattr(part[0], name)]) for name in names))
-    codes = {issue.code for issue in done[2]}
-    return hour, part[1], [*done[2], *(issue for issue in part[2] if issue.code not in codes)]
+class _Accounted(NamedTuple):
+    """An hour accounted at an earlier look, and all that its result depends on besides readings."""
+
+    account: HourAccount
+    before: Carry
+    production: Production
+    since_ms: Mapping[str, int]
+    missing_until_ms: Ints
 
 
 class OpenHours:
@@ -166,103 +64,347 @@ class OpenHours:
         self.start_ms = start_ms
         self.carry = carry
         self._graph = facts.model(start_ms).graph
-        self._meters: dict[str, OpenMeter] = {}
-        self._by_channel: dict[int, list[str]] = {}
-        self._settled: dict[str, _Part] = {}
-        self._settled_levels: dict[str, Level] = {}
-        self._unsure: set[str] = set()
-        for meter, source in facts.sources(start_ms).items():
-            for channel_id in source.multipliers:
-                self._by_channel.setdefault(channel_id, []).append(meter)
-            self._reload(conn, meter, source)
+        sources = facts.sources(start_ms)
+        self._names = [m for m in self._graph.meters if m in sources and m not in self._graph.levels]
+        order = {meter: place for place, meter in enumerate(self._graph.meters)}
+        self._order = np.array([order[meter] for meter in self._names], np.int64)
+        self._number = {meter: row for row, meter in enumerate(self._names)}
+        self._sources = [sources[meter] for meter in self._names]
+        self._table = OpenTable(len(self._names), start_ms, self._graph.plant.bucket_s * 1000)
+        self._plain = PlainCounters(self._sources, self._table)
+        self._slow: dict[int, OpenMeter] = {}
+        self._parts: dict[int, list[Part]] = {}
+        self._worked_until_ms: dict[int, int] = {}
+        self._issues: dict[int, list[list[Issue]]] = {}
+        self._heard_ms = np.full(len(self._names), -1, np.int64)
+        self._counts = np.zeros((len(self._names), 0), np.int64)
+        pairs = sorted((c, row) for row, source in enumerate(self._sources) for c in source.multipliers)
+        self._pairs = np.array(pairs, np.int64).reshape(-1, 2)
+        self._level_meters = {m: self._exact(m, sources[m]) for m in self._graph.levels if m in sources}
+        self._settled: _Settled | None = None
+        self._known: dict[int, _Accounted] = {}
+        self._reach(start_ms)
+        self._load(conn, range(len(self._names)))
+        for meter in self._level_meters:
+            self._reload_level(conn, meter)
 
-    def add(self, conn: Conn, marks: Mapping[int, Sequence[Range]]) -> None:
-        """Takes in the readings of marked channels (channel id → spans that changed)."""
-        marked = {
-            c: (max(spans[0][0], self.start_ms + 1), spans[-1][1])
-            for c, spans in marks.items()
-            if c in self._by_channel and spans[-1][1] > self.start_ms
-        }
-        if not marked:
-            return
-        low, high = min(s[0] for s in marked.values()), max(s[1] for s in marked.values())
-        window = ReadingWindow(conn, list(marked), low - 1, high, 0)
-        for channel_id, (first_ms, last_ms) in marked.items():
-            fresh = window.between(channel_id, first_ms, last_ms)
-            for meter in self._by_channel[channel_id]:
-                known = self._meters[meter]
-                if not known.add(list(scale(fresh, known.source.multipliers[channel_id]))):
-                    self._reload(conn, meter, known.source)
+    @staticmethod
+    def fits(facts: SiteFacts, start_ms: int, end_ms: int) -> bool:
+        """Whether so much time of a site may be kept up in memory."""
+        graph = facts.model(start_ms).graph
+        return len(graph.meters) * ((end_ms - start_ms) // HOUR_MS + 1) * graph.buckets <= _CELLS_MAX
 
-    def may_reach_before_start(self, channel_id: int, t_ms: int) -> bool:
-        """Whether a change of a channel could change hours before the start."""
-        return any(self._meters[m].may_reach_before_start(t_ms) for m in self._by_channel.get(channel_id, ()))
+    def add(self, conn: Conn, marks: Mapping[int, Sequence[Range]]) -> dict[int, list[Range]]:
+        """Takes in the readings of marked channels (channel id → spans that changed).
 
-    def accounts(self, first_ms: int, before: Carry, now_ms: int, grace_ms: int = 0) -> list[HourAccount]:
+        Returns the spans that may change hours before the start, or concern channels that are not known here.
+        """
+        wanted = [(c, max(low, self.start_ms + 1), high) for c, spans in marks.items() for low, high in spans]
+        found = readings_in(conn, [span for span in wanted if span[2] > self.start_ms])
+        is_sure = np.zeros(len(self._names), np.bool_)
+        if len(found):
+            self._reach(int(found[:, 1].max()))
+            self._take_levels(conn, found)
+            row, reading = self._by_row(found)
+            before = self._counts.sum(axis=1)
+            strange = self._take(row, found[reading])
+            is_sure[row] = (before > LOOKAHEAD)[row] & self._plain.is_plain[row]
+            is_sure[list(strange)] = False
+            self._load(conn, sorted(strange))
+        return self._reaching(marks, is_sure)
+
+    def accounts(
+        self,
+        first_ms: int,
+        before: Carry,
+        now_ms: int,
+        grace_ms: Ints | int = 0,
+        *,
+        with_states: bool = True,
+    ) -> list[HourAccount]:
         """Every hour from `first_ms` to the one that holds `now_ms`, as known at this moment; `before` is its carry.
 
-        What a meter has not told since its last reading is not missing before `grace_ms` have passed: it is on its way.
+        What a meter has not told since its last reading is not missing before its `grace_ms` (in the order of the plant's
+        meters) has passed: it is on its way. Without states the carries are without the meters', which a mere look does not need.
         """
         production = self.facts.production(self.facts.model(self.start_ms))
         since_ms = self.facts.since_ms(self.start_ms)
         end_ms = max(hour_floor(now_ms), first_ms) + HOUR_MS
-        by_meter = {meter: known.hours(end_ms, known.told_ms(now_ms, grace_ms)) for meter, known in self._flow_meters()}
+        self._reach(end_ms - 1)
+        until_ms = self._told_ms(now_ms, grace_ms)
+        for row in list(self._slow):
+            if self._worked_until_ms.get(row) != until_ms[row]:
+                self._work_out(row, int(until_ms[row]))
+        for number in self._table.changed:
+            self._known.pop(self.start_ms + number * HOUR_MS, None)
+        self._table.changed.clear()
         carry, found = before, list[HourAccount]()
         for hour_ms in range(first_ms, end_ms, HOUR_MS):
-            parts = {meter: hours[(hour_ms - self.start_ms) // HOUR_MS] for meter, hours in by_meter.items()}
-            amounts = {meter: amount for meter, (amount, _, _) in parts.items()}
-            issues = [issue for _, _, several in parts.values() for issue in several]
-            levels, unusable = self._levels(hour_ms)
-            states = {meter: state for meter, (_, state, _) in parts.items() if state is not None}
-            carry = replace(carry, meters={m: s for m, s in carry.meters.items() if m in self._graph.meters} | states)
-            account = account_meters(
-                self._graph, production, hour_ms, amounts, [*issues, *unusable], carry, now_ms, since_ms, levels
-            )
+            silent_ms = self._silent_ms(hour_ms, until_ms)
+            account = None if with_states else self._as_before(hour_ms, carry, production, since_ms, silent_ms)
+            if account is None:
+                begins = replace(carry, meters=self._states(carry, hour_ms) if with_states else {})
+                levels, unusable = self._levels(hour_ms)
+                account = account_meters(
+                    self._graph, production, hour_ms, self._hours(hour_ms, until_ms),
+                    [*self._issues_of(hour_ms), *unusable], begins, now_ms, since_ms, levels,
+                )  # fmt: skip
+                if now_ms >= hour_ms + HOUR_MS and not with_states:
+                    self._known[hour_ms] = _Accounted(account, carry, production, since_ms, silent_ms)
             carry = account.carry
             found.append(account)
         return found
 
     def begin_at(self, hour_ms: int, carry: Carry) -> None:
         """Forgets everything before an hour, which has just been settled and begins with `carry`."""
+        gone = (hour_ms - self.start_ms) // HOUR_MS
         self.start_ms, self.carry = hour_ms, carry
-        for meter, known in self._meters.items():
+        self._reach(hour_ms)
+        self._table.begin_at(hour_ms)
+        self._plain.begin_at(gone)
+        self._counts = self._counts[:, gone:]
+        for row, known in self._slow.items():
+            known.begin_at(hour_ms, carry.meters.get(self._names[row]))
+            self._worked_until_ms.pop(row, None)
+        for meter, known in self._level_meters.items():
             known.begin_at(hour_ms, carry.meters.get(meter))
+        self._issues = {row: hours[gone:] for row, hours in self._issues.items()}
+        self._parts = {row: parts[gone:] for row, parts in self._parts.items()}
+        self._known.clear()
         self.settled()
 
     def settled(self) -> None:
         """Remembers the first hour as it is known now: so it is in the ledger."""
-        self._settled = {meter: known.first_hour() for meter, known in self._flow_meters()}
-        self._settled_levels = self._levels(self.start_ms)[0]
-        self._unsure = set(self._settled)
+        end_ms = self.start_ms + HOUR_MS
+        hours = self._seen_from_end(range(len(self._names)))
+        self._settled = _Settled(
+            np.stack([hour.amount for hour, _ in hours]) if hours else np.zeros((0, 0), np.int64),
+            np.stack([hour.quality for hour, _ in hours]) if hours else np.zeros((0, 0), np.int8),
+            np.stack([hour.missing_ms for hour, _ in hours]) if hours else np.zeros((0, 0), np.int32),
+            [state for _, state in hours],
+            self._levels(end_ms - HOUR_MS)[0],
+        )
+        self._table.touched[:] = False
 
     def is_settled_as_known(self) -> bool:
         """Whether the first hour, when it is settled, is still what its readings say."""
-        if self._settled and self._levels(self.start_ms)[0] != self._settled_levels:
+        settled = self._settled
+        if settled is None:
+            return True
+        if self._levels(self.start_ms)[0] != settled.levels:
             return False
-        for meter in list(self._unsure & self._settled.keys()):
-            known = self._meters[meter]
-            if not _equal(known.first_hour(), self._settled[meter]):
+        rows = np.flatnonzero(self._table.touched).tolist()
+        for row, (hour, state) in zip(rows, self._seen_from_end(rows), strict=True):
+            arrays = (
+                (hour.amount, settled.amount),
+                (hour.quality, settled.quality),
+                (hour.missing_ms, settled.missing_ms),
+            )
+            if state != settled.states[row] or not all(np.array_equal(one, other[row]) for one, other in arrays):
                 return False
-            if known.is_certain(self.start_ms + HOUR_MS):
-                self._unsure.discard(meter)
+            known = self._slow.get(row)
+            self._table.touched[row] = known is not None and not known.is_certain(self.start_ms + HOUR_MS)
         return True
 
-    def last_ms(self) -> dict[str, int | None]:
-        """The newest reading's instant per meter that has a channel."""
-        return {meter: known.last_ms for meter, known in self._meters.items()}
+    def _seen_from_end(self, rows: Iterable[int]) -> list[tuple[MeterHour, CounterState | None]]:
+        """The first hour of some rows, with all of its time passed, and the state at its end."""
+        end_ms = self.start_ms + HOUR_MS
+        until_ms = np.full(len(self._names), end_ms, np.int64)
+        quality, missing_ms = self._table.quality(0), self._missing(0, until_ms)
+        amount = self._table.amount[:, self._table.columns(0)]
+        return [
+            (MeterHour(amount[row], quality[row], missing_ms[row]), self._plain.state(row, end_ms))
+            if row not in self._slow
+            else self._slow[row].first_hour()[:2]
+            for row in rows
+        ]
 
-    def _flow_meters(self) -> Iterator[tuple[str, OpenMeter]]:
-        """The meters that count what flows; the others tell levels of stores."""
-        return ((meter, known) for meter, known in self._meters.items() if meter not in self._graph.levels)
+    def _take(self, row: Ints, found: Ints) -> set[int]:
+        """Takes readings (channel, instant, value, quality, revision) of rows; returns the rows to load anew."""
+        np.maximum.at(self._heard_ms, row, found[:, 1])
+        plain = self._plain.is_plain[row]
+        late = plain & (found[:, 1] <= self._plain.last["t_ms"][row])
+        strange = set(row[late].tolist())
+        plain &= (found[:, 3] > Quality.MISSING) & ~np.isin(row, row[late])
+        order = np.flatnonzero(plain)
+        order = order[np.lexsort((found[order, 1], row[order]))]
+        rows, t_ms = row[order], found[order, 1]
+        refused = self._plain.take(rows, t_ms, found[order, 2], found[order, 3])
+        counted = ~np.isin(rows, refused)
+        np.add.at(self._counts, (rows[counted], (t_ms[counted] - 1 - self.start_ms) // HOUR_MS), 1)
+        strange.update(refused.tolist())
+        for number in sorted(set(row.tolist()) & self._slow.keys()):
+            known, readings = self._slow[number], found[row == number]
+            self._worked_until_ms.pop(number, None)
+            self._table.touched[number] |= not known.is_certain(self.start_ms + HOUR_MS)
+            if not all(known.add(_scaled(several, known.source)) for several in _by_channel(readings)):
+                strange.add(number)
+        return strange
+
+    def _load(self, conn: Conn, rows: Sequence[int]) -> None:
+        """Works rows out from the start on, from what is stored."""
+        for at in range(0, len(rows), _LOADED_METERS_MAX):
+            chunk = rows[at : at + _LOADED_METERS_MAX]
+            self._forget(chunk)
+            ready = [row for row in chunk if self._is_ready(row)]
+            channels = [c for row in ready for c in self._sources[row].multipliers]
+            found = readings_in(conn, [(c, self.start_ms + 1, None) for c in channels])
+            left = set(chunk) - set(ready)
+            if len(found):
+                self._reach(int(found[:, 1].max()))
+                row, reading = self._by_row(found)
+                mine = np.isin(row, ready)
+                left |= self._take(row[mine], found[reading[mine]])
+            self._load_exactly(conn, sorted(left))
+
+    def _forget(self, rows: Sequence[int]) -> None:
+        self._table.clear(rows)
+        self._plain.is_plain[list(rows)] = False
+        self._counts[list(rows)] = 0
+        for row in rows:
+            for kept in (self._slow, self._parts, self._worked_until_ms, self._issues):
+                kept.pop(row, None)
+
+    def _is_ready(self, row: int) -> bool:
+        """Whether a row goes on from its carried state as a plain counter."""
+        state, source = self.carry.meters.get(self._names[row]), self._sources[row]
+        if (
+            state is None
+            or not is_calm(state)
+            or state.channel != MeterSeries(source.channel, source.meter, source.ratio, ()).channel_mark
+        ):
+            return False
+        return self._plain.adopt(row, state)
+
+    def _load_exactly(self, conn: Conn, rows: Sequence[int]) -> None:
+        if not rows:
+            return
+        self._forget(rows)
+        channels = {c for row in rows for c in self._sources[row].multipliers}
+        window = ReadingWindow(conn, list(channels), self.start_ms, None, 0)
+        for row in rows:
+            source = self._sources[row]
+            known = self._slow[row] = self._exact(self._names[row], source)
+            readings = window.all_of(source)
+            if readings:
+                self._reach(readings[-1].t_ms)
+                self._heard_ms[row] = readings[-1].t_ms
+                known.add(readings)
+            self._work_out(row, int(self._heard_ms[row]))
+
+    def _work_out(self, row: int, until_ms: int) -> None:
+        """Looks closely at a row; one that has nothing undecided left goes on as a plain counter."""
+        known = self._slow[row]
+        parts = known.hours(self._table.end_ms, until_ms)
+        state = parts[-1][1]
+        is_plain = self._plain.is_possible[row] and known.is_calm(state)
+        if is_plain and state is not None and state.t_ms != until_ms:
+            parts = known.hours(self._table.end_ms, state.t_ms)
+        self._table.put(row, [part[0] for part in parts])
+        issues = [part[2] for part in parts]
+        if issues != self._issues.get(row, []):
+            self._issues[row] = issues
+            self._table.changed.update(range(len(parts)))
+        if is_plain and state is not None and self._plain.adopt(row, state, [part[1] for part in parts]):
+            self._counts[row] = known.readings_by_hour(self._table.hours)
+            del self._slow[row]
+            self._parts.pop(row, None)
+        else:
+            self._parts[row] = parts
+            self._worked_until_ms[row] = until_ms
+
+    def _reaching(self, marks: Mapping[int, Sequence[Range]], is_sure: NDArray[np.bool_]) -> dict[int, list[Range]]:
+        found: dict[int, list[Range]] = {}
+        for channel_id, spans in marks.items():
+            rows = self._rows_of(channel_id)
+            if not rows or spans[0][0] <= self.start_ms or not all(is_sure[row] for row in rows):
+                reaching = [span for span in spans if not rows or any(self._may_reach(row, span[0]) for row in rows)]
+                if reaching:
+                    found[channel_id] = reaching
+        return found
+
+    def _may_reach(self, row: int, t_ms: int) -> bool:
+        known = self._slow.get(row)
+        if known is not None:
+            return known.may_reach_before_start(t_ms)
+        hour = (t_ms - 1 - self.start_ms) // HOUR_MS
+        return hour < 0 or int(self._counts[row, :hour].sum()) <= LOOKAHEAD
+
+    def _rows_of(self, channel_id: int) -> list[int]:
+        low, high = np.searchsorted(self._pairs[:, 0], (channel_id, channel_id + 1))
+        rows: list[int] = self._pairs[low:high, 1].tolist()
+        return rows
+
+    def _by_row(self, found: Ints) -> tuple[Ints, Ints]:
+        """Rows, and the place of a reading for each: a channel may feed several meters."""
+        low = np.searchsorted(self._pairs[:, 0], found[:, 0], "left")
+        counts = np.searchsorted(self._pairs[:, 0], found[:, 0], "right") - low
+        reading = np.repeat(np.arange(len(found)), counts)
+        nth = np.arange(len(reading)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return self._pairs[low[reading] + nth, 1], reading
+
+    def _reach(self, t_ms: int) -> None:
+        self._table.reach(t_ms)
+        more = self._table.hours - self._counts.shape[1]
+        if more > 0:
+            self._counts = np.pad(self._counts, ((0, 0), (0, more)))
+
+    def _told_ms(self, now_ms: int, grace_ms: Ints | int) -> Ints:
+        """Until when each meter should have told what it counted."""
+        grace = grace_ms if isinstance(grace_ms, int) else grace_ms[self._order]
+        is_silent = (self._heard_ms < 0) | (now_ms - self._heard_ms > grace)
+        return np.where(is_silent, now_ms, np.minimum(self._heard_ms, now_ms))
+
+    def _missing(self, hour: int, until_ms: Ints) -> NDArray[np.int32]:
+        rows = np.flatnonzero(self._plain.is_plain)
+        return self._table.missing(hour, rows, self._plain.last["t_ms"][rows], until_ms[rows])
+
+    def _hours(self, hour_ms: int, until_ms: Ints) -> Known:
+        hour = (hour_ms - self.start_ms) // HOUR_MS
+        amount = self._table.amount[:, self._table.columns(hour)]
+        return Known(self._number, amount, self._table.quality(hour), self._missing(hour, until_ms))
+
+    def _silent_ms(self, hour_ms: int, until_ms: Ints) -> Ints:
+        """Until when in an hour each plain meter is missing after its last reading, 0 where it is not."""
+        until_ms = np.minimum(until_ms, hour_ms + HOUR_MS)
+        return np.where(
+            self._plain.is_plain & (self._plain.last["t_ms"] < until_ms) & (until_ms > hour_ms), until_ms, 0
+        )
+
+    def _as_before(
+        self, hour_ms: int, carry: Carry, production: Production, since_ms: Mapping[str, int], silent_ms: Ints
+    ) -> HourAccount | None:
+        """An hour that was over when it was last accounted, if nothing behind it has changed since."""
+        known = self._known.get(hour_ms)
+        if known is None or known.before is not carry or known.production is not production:
+            return None
+        is_alike = known.since_ms == since_ms and np.array_equal(known.missing_until_ms, silent_ms)
+        return known.account if is_alike else None
+
+    def _states(self, carry: Carry, hour_ms: int) -> dict[str, CounterState]:
+        """The meters' states at an hour's end."""
+        end_ms, number = hour_ms + HOUR_MS, (hour_ms - self.start_ms) // HOUR_MS
+        states = {meter: state for meter, state in carry.meters.items() if meter in self._graph.meters}
+        for row, meter in enumerate(self._names):
+            parts = self._parts.get(row)
+            if row in self._slow:
+                state = None if not parts else parts[min(number, len(parts) - 1)][1]
+            else:
+                state = self._plain.state(row, end_ms)
+            if state is not None:
+                states[meter] = state
+        return states
+
+    def _issues_of(self, hour_ms: int) -> list[Issue]:
+        number = (hour_ms - self.start_ms) // HOUR_MS
+        return [issue for hours in self._issues.values() for issue in (hours[number] if number < len(hours) else ())]
 
     def _levels(self, hour_ms: int) -> tuple[dict[str, Level], list[Issue]]:
         """Levels of stores at an hour's end, as far as meters tell them."""
         levels: dict[str, Level] = {}
         issues: list[Issue] = []
-        for meter, store in self._graph.levels.items():
-            known = self._meters.get(meter)
-            if known is None:
-                continue
+        for meter, known in self._level_meters.items():
+            store = self._graph.levels[meter]
             level = read_level(known.series(hour_ms), self._graph.stores[store], hour_ms)
             if isinstance(level, Issue):
                 issues.append(level)
@@ -270,15 +412,28 @@ class OpenHours:
                 levels[store] = level
         return levels, issues
 
-    def _reload(self, conn: Conn, meter: str, source: MeterSource) -> None:
-        known = OpenMeter(source, self.start_ms, self._graph.plant.bucket_s, self.carry.meters.get(meter))
-        window = ReadingWindow(conn, list(source.multipliers), self.start_ms, None, 0)
-        known.add(window.all_of(source))
-        self._meters[meter] = known
-        self._unsure.add(meter)
+    def _take_levels(self, conn: Conn, found: Ints) -> None:
+        for meter, known in self._level_meters.items():
+            mine = found[np.isin(found[:, 0], list(known.source.multipliers))]
+            if len(mine):
+                self._table.changed.update(range(self._table.hours))
+                if not all(known.add(_scaled(several, known.source)) for several in _by_channel(mine)):
+                    self._reload_level(conn, meter)
+
+    def _reload_level(self, conn: Conn, meter: str) -> None:
+        source = self._level_meters[meter].source
+        known = self._level_meters[meter] = self._exact(meter, source)
+        known.add(ReadingWindow(conn, list(source.multipliers), self.start_ms, None, 0).all_of(source))
+
+    def _exact(self, meter: str, source: MeterSource) -> OpenMeter:
+        return OpenMeter(source, self.start_ms, self._graph.plant.bucket_s, self.carry.meters.get(meter))
 
 
-def _equal(one: _Part, other: _Part) -> bool:
-    """Amounts, qualities, missing time and the state at the end; how issues are worded does not matter."""
-    alike = all(np.array_equal(getattr(one[0], name), getattr(other[0], name)) for name in MeterHour.__slots__)
-    return alike and one[1] == other[1]
+def _by_channel(found: Ints) -> list[Ints]:
+    return [found[found[:, 0] == channel_id] for channel_id in np.unique(found[:, 0]).tolist()]
+
+
+def _scaled(found: Ints, source: MeterSource) -> list[Reading]:
+    """Readings of one channel in the decimals of the meter's source."""
+    readings = [Reading(*values) for values in found[:, 1:].tolist()]
+    return list(scale(readings, source.multipliers[int(found[0, 0])]))

@@ -10,6 +10,7 @@ from plantprint.account import EMPTY_CARRY, Carry, HourAccount
 from plantprint.times import HOUR_MS, from_ms
 from plantprint_collector.books import SiteFacts, account_hours
 from plantprint_collector.ledger_store import known_now, load_hours, load_net, replace_issues, write_hours
+from plantprint_collector.repeats import find_repeats
 from plantprint_collector.statuses import record_closed
 
 Conn = Connection[tuple[Any, ...]]
@@ -103,6 +104,7 @@ def _write(conn: Conn, facts: SiteFacts, accounts: list[HourAccount], cause: str
     worked.hours += len(accounts)
     worked.last = [*worked.last, *accounts][-2:]
     issues = [issue for account in accounts for issue in account.issues]
+    issues += find_repeats(conn, facts.site, accounts)
     replace_issues(conn, facts.site, "hour", (first, last + HOUR_MS), issues)
     conn.execute(
         "delete from batch_missing where site = %s and hour_at between %s and %s",

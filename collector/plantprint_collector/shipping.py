@@ -1,19 +1,21 @@
 """At shipment: the batch's open part is posted at once and what is known is frozen as a statement."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from psycopg import Connection
 
 from plantprint.account import HourAccount
+from plantprint.explain import explain_accounts
 from plantprint.footprint import footprint
-from plantprint.ledger import Net, corrections
-from plantprint.production import Batch, Production, Shipment
+from plantprint.production import Batch, Job, Production, Shipment
 from plantprint.settlement import batch_closes_ms, batch_status
 from plantprint.statement import build_statement
 from plantprint.times import hour_floor, to_ms
 from plantprint_collector.books import SiteFacts
-from plantprint_collector.ledger_store import insert_postings, known_now, load_account, load_net
+from plantprint_collector.ledger_store import known_now, load_account
+from plantprint_collector.lots_store import ancestry_of
+from plantprint_collector.products import post_open, product_of
 
 Conn = Connection[tuple[Any, ...]]
 
@@ -35,23 +37,28 @@ def due(production: Production, known: set[tuple[str, str]], now_ms: int) -> lis
 def issue_statement(
     conn: Conn, facts: SiteFacts, shipment: Shipment, batch: Batch, open_accounts: Sequence[HourAccount], now_ms: int
 ) -> str:
-    """Posts the open part (cause `shipment`), stores the statement and returns its hash; all in the caller's transaction."""
-    account = ("batch", batch.batch)
+    """Posts the open part (cause `shipment`), stores the statement and returns its hash; all in the caller's transaction.
+
+    The open part of lots that went into the batch is posted with it, so that the ledger holds all that is stated.
+    """
     known_at = known_now(conn)
-    if open_accounts:
-        known = load_net(conn, facts.site, open_accounts[0].hour_ms, open_accounts[-1].hour_ms, account)
-        for hour in open_accounts:
-            wanted: Net = {k: a for k, a in hour.net.items() if (k.account_kind, k.account_id) == account}
-            insert_postings(conn, facts.site, corrections(known.get(hour.hour_ms, {}), wanted, "shipment"), known_at)
-    net = load_account(conn, facts.site, *account)
     model = facts.model(now_ms)
-    closes_ms = batch_closes_ms(model.graph, facts.production(model), batch.batch)
+    production = facts.production(model)
+    ancestry = ancestry_of(conn, facts.site, batch.batch)
+    made = [lot for lot in ancestry.lots if lot in production.batches]
+    post_open(conn, facts.site, made, open_accounts, known_at)
+    net = load_account(conn, facts.site, "batch", batch.batch)
+    closes_ms = batch_closes_ms(model.graph, production, batch.batch)
     settled_ms = open_accounts[0].hour_ms if open_accounts else hour_floor(now_ms)
+    rules = explain_accounts(model.graph, net).get(("batch", batch.batch), ())
     statement = build_statement(
         site=facts.site,
         shipment=shipment,
         batch=batch,
         footprint=footprint(net, model.graph.plant.sources, facts.library, batch.quantity_micro, batch.unit),
+        product=product_of(conn, facts, model, ancestry, open_accounts, shipment.at_ms),
+        period=_period(production.jobs, batch.batch, shipment.at_ms),
+        rules=rules,
         net=net,
         status=batch_status(closes_ms, settled_ms),
         missing_ms=_missing_ms(conn, facts.site, batch.batch)
@@ -65,6 +72,13 @@ def issue_statement(
         (facts.site, statement.shipment, statement.batch, statement.body.decode(), statement.body_hash),
     )
     return statement.body_hash
+
+
+def _period(jobs: Iterable[Job], batch: str, shipped_ms: int) -> tuple[int, int]:
+    """From the first start of its jobs to the last end, and no later than the shipment."""
+    own = [job for job in jobs if job.batch == batch and job.start_ms < shipped_ms]
+    ends = [shipped_ms if job.end_ms is None else min(job.end_ms, shipped_ms) for job in own]
+    return min((job.start_ms for job in own), default=shipped_ms), max(ends, default=shipped_ms)
 
 
 def _missing_ms(conn: Conn, site: str, batch: str) -> int:

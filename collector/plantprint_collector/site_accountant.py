@@ -1,21 +1,24 @@
 """One site's accountant: takes marks, works in what is late, settles what is due, and keeps the open hours for the live picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 from psycopg import Connection
 
 from plantprint.account import Carry, HourAccount
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector import alerts, shipping
 from plantprint_collector.accountant_config import AccountantSettings
-from plantprint_collector.books import SiteFacts, account_hours, hours_of, touched_by_readings
+from plantprint_collector.books import Range, SiteFacts, account_hours, hours_of, touched_by_readings
 from plantprint_collector.facts_book import FactsBook, Touched
-from plantprint_collector.facts_store import load_clock, newest_by_channel
+from plantprint_collector.facts_store import load_clock
 from plantprint_collector.ledger_marks import Marks, put_back, take_marks
 from plantprint_collector.ledger_store import replace_issues, settled_bounds
 from plantprint_collector.live_book import LiveBook
+from plantprint_collector.newest import Newest
 from plantprint_collector.open_hours import OpenHours
 from plantprint_collector.settling import Pace, Worked, carry_before, rework, settle
 from plantprint_collector.statuses import StatusBook
@@ -36,6 +39,7 @@ class SiteAccountant:
         self._book = FactsBook(site)
         self._live = LiveBook(site, settings)
         self._statuses = StatusBook(site)
+        self._newest: Newest | None = None
         self._open: OpenHours | None = None
         self._alike_hour_ms = 0
         self._last: HourAccount | None = None
@@ -54,13 +58,13 @@ class SiteAccountant:
             if facts is None:
                 return False
             clock = load_clock(conn, self.site)
-            newest = newest_by_channel(conn, self.site)
-            now_ms = clock.now_ms(wall_ms, max(newest.values(), default=None))
+            newest = self._newest = self._newest or Newest(conn, self.site)
+            newest.learn(marks.channels)
+            now_ms = clock.now_ms(wall_ms, newest.newest_ms)
             if facts is not before:
                 self._follow(conn, before, facts, now_ms)
-            if self._open is not None:
-                self._open.add(conn, marks.channels)
-            behind = self._rework(conn, facts, [*touched, *self._late(conn, facts, marks)], now_ms)
+            late = self._take(conn, facts, marks)
+            behind = self._rework(conn, facts, [*touched, *late], now_ms)
             more = self._settle(conn, facts, newest, now_ms)
             if not more:
                 self._look(conn, facts, newest, now_ms, wall_ms, clock.speed)
@@ -75,15 +79,16 @@ class SiteAccountant:
             self._open = None
         replace_issues(conn, self.site, "production", None, facts.production(facts.model(now_ms)).issues)
 
-    def _late(self, conn: Conn, facts: SiteFacts, marks: Marks) -> list[Touched]:
-        """What changed readings touch before the hours that are kept in memory; nothing while no hour is settled."""
+    def _take(self, conn: Conn, facts: SiteFacts, marks: Marks) -> list[Touched]:
+        """Takes changed readings into the open hours; what they touch before those, while some hour is settled."""
+        late: Mapping[int, Sequence[Range]] = marks.channels
+        newest_ms = max((spans[-1][1] for spans in marks.channels.values()), default=0)
+        if self._open is not None and not OpenHours.fits(facts, self._open.start_ms, newest_ms):
+            self._open = None
+        if self._open is not None:
+            late = self._open.add(conn, marks.channels)
         if settled_bounds(conn, self.site) is None:
             return []
-        if self._open is None:
-            late = marks.channels
-        else:
-            reaching = self._open.may_reach_before_start
-            late = {c: [s for s in spans if reaching(c, s[0])] for c, spans in marks.channels.items()}
         return [(span, "reading") for span in touched_by_readings(conn, facts, late)]
 
     def _rework(self, conn: Conn, facts: SiteFacts, touched: list[Touched], now_ms: int) -> bool:
@@ -121,7 +126,7 @@ class SiteAccountant:
                 self._open = None
         return bool(worked.waiting)
 
-    def _settle(self, conn: Conn, facts: SiteFacts, newest: Mapping[int, int], now_ms: int) -> bool:
+    def _settle(self, conn: Conn, facts: SiteFacts, newest: Newest, now_ms: int) -> bool:
         """Settles hours that are due; True when others are due already."""
         first = self._first_open(conn, facts)
         count = 0 if first is None else self._due(facts, newest, first, now_ms)
@@ -148,17 +153,16 @@ class SiteAccountant:
             return bounds[1] + HOUR_MS
         return None if facts.begins_ms is None else hour_floor(facts.begins_ms)
 
-    def _due(self, facts: SiteFacts, newest: Mapping[int, int], first_ms: int, now_ms: int) -> int:
+    def _due(self, facts: SiteFacts, newest: Newest, first_ms: int, now_ms: int) -> int:
         """How many hours from `first_ms` are complete, or old enough to be settled as they are."""
-        model = facts.model(now_ms)
-        sources = facts.sources(now_ms)
-        reached = [sources[m].newest_ms(newest) or 0 if m in sources else 0 for m in model.graph.meters]
-        complete_ms = max(min(reached, default=0), now_ms - model.graph.plant.settle_after_s * 1000)
+        if now_ms < first_ms + HOUR_MS:
+            return 0
+        graph = facts.model(now_ms).graph
+        reached = newest.heard(facts.sources(now_ms), tuple(graph.meters)).last_ms
+        complete_ms = max(int(reached.min(initial=now_ms)), now_ms - graph.plant.settle_after_s * 1000)
         return max(0, (min(complete_ms, now_ms) - first_ms) // HOUR_MS)
 
-    def _look(
-        self, conn: Conn, facts: SiteFacts, newest: Mapping[int, int], now_ms: int, wall_ms: int, speed: int
-    ) -> None:
+    def _look(self, conn: Conn, facts: SiteFacts, newest: Newest, now_ms: int, wall_ms: int, speed: int) -> None:
         """Issues statements as soon as they are due, and writes the live picture when it is."""
         first = self._first_open(conn, facts)
         if first is None:
@@ -170,8 +174,8 @@ class SiteAccountant:
         shipments = shipping.due(production, self._issued, now_ms)
         if not shipments and wall_ms < self._live_due_ms:
             return
-        grace_ms = round(self._settings.missing_s * 1000 * speed)
-        accounts = self._accounts(conn, facts, first, now_ms, grace_ms)
+        ages = self._live.ages(facts, newest, now_ms, speed)
+        accounts = self._accounts(conn, facts, first, now_ms, (ages.missing_s * 1000 * speed).astype(np.int64))
         for shipment in shipments:
             batch = production.batches[shipment.batch]
             digest = shipping.issue_statement(conn, facts, shipment, batch, accounts, now_ms)
@@ -179,7 +183,7 @@ class SiteAccountant:
             log.info("statement issued", site=self.site, shipment=shipment.shipment, batch=batch.batch, sha256=digest)
         self._live_due_ms = wall_ms + self._settings.live_ms
         settled = [self._last] if self._last is not None and self._last.hour_ms == first - HOUR_MS else []
-        self._live.write(conn, facts, settled, accounts, newest, now_ms, speed)
+        self._live.write(conn, facts, settled, accounts, ages, now_ms, speed)
 
     def _keep_open(self, conn: Conn, facts: SiteFacts, first_ms: int, now_ms: int) -> None:
         """Opens the hours since the last settled one, unless the plant or its channels change within them."""
@@ -188,17 +192,19 @@ class SiteAccountant:
         if self._open is not None and self._alike_hour_ms == hour_floor(now_ms):
             return
         self._alike_hour_ms = hour_floor(now_ms)
-        if not facts.is_alike(start, max(now_ms, start)):
+        if not (facts.is_alike(start, max(now_ms, start)) and OpenHours.fits(facts, start, now_ms)):
             self._open = None
         elif self._open is None:
             self._open = OpenHours(conn, facts, start, carry_before(conn, self.site, start))
             if bounds is not None:
                 self._open.settled()
 
-    def _accounts(self, conn: Conn, facts: SiteFacts, first_ms: int, now_ms: int, grace_ms: int) -> list[HourAccount]:
+    def _accounts(
+        self, conn: Conn, facts: SiteFacts, first_ms: int, now_ms: int, grace_ms: NDArray[np.int64]
+    ) -> list[HourAccount]:
         if self._carry is None:
             self._carry = carry_before(conn, self.site, first_ms)
         if self._open is None:
             hours = range(first_ms, max(hour_floor(now_ms), first_ms) + 1, HOUR_MS)
             return list(account_hours(conn, facts, hours, self._carry, now_ms))
-        return self._open.accounts(first_ms, self._carry, now_ms, grace_ms)
+        return self._open.accounts(first_ms, self._carry, now_ms, grace_ms, with_states=False)

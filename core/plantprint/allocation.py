@@ -5,6 +5,7 @@ Idle time goes to account `idle`; `spreading` hands it to the jobs of its window
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,9 @@ def segments(
     the same hour. What is idle is cut where a window ends. `inferred` states count where none was reported.
     """
     end_ms = hour_ms + HOUR_MS
+    whole = slices(production, place.work_unit, hour_ms, end_ms, inferred)
+    if len(whole) == 1 and whole[0].is_processing and whole[0].jobs:  # Nor does the end of a window change anything.
+        return [Segment(0, HOUR_MS, _among(whole[0].jobs, steps, place))]
     windows = (
         [(hour_ms, end_ms, Window(hour_ms, end_ms, ends_month=False))]
         if calendar is None
@@ -68,7 +72,8 @@ def segments(
     found: list[Segment] = []
     for from_ms, to_ms, window in windows:
         near = _Neighbours(production, place, window, is_hour=calendar is None)
-        for part in slices(production, place.work_unit, from_ms, to_ms, inferred):
+        is_whole = (from_ms, to_ms) == (hour_ms, end_ms)
+        for part in whole if is_whole else slices(production, place.work_unit, from_ms, to_ms, inferred):
             shares = _takers(part, near, steps, place)
             waits = shares[0][0].kind == "idle" and part.from_ms == from_ms
             if found and found[-1].shares == shares and not waits:
@@ -112,6 +117,61 @@ def cut(amount: Ints, from_ms: int, to_ms: int) -> Ints:
 
 def _until(amount: Ints, part_ms: int, bucket_ms: int) -> Ints:
     return rounded_quotient(amount, np.array([part_ms]), np.array([bucket_ms]))
+
+
+class UnitPart(NamedTuple):
+    """A segment of one of several work units in one of several hours, both by number."""
+
+    unit: int
+    hour: int
+    segment: Segment
+
+
+def allocate_totals(amount: Ints, bucket_ms: int, parts: Sequence[UnitPart]) -> Ints:
+    """Sums [share, row] of the shares of `parts`: what `allocate` gives, summed over buckets, for all of them at once.
+
+    `amount` is [unit, row, bucket] of consecutive hours; shares come in the order of the parts and of their accounts.
+    """
+    found = [(unit, hour, part.from_ms, part.to_ms, len(part.shares)) for unit, hour, part in parts]
+    units, hours, from_ms, to_ms, counts = np.array(found, np.int64).reshape(-1, 5).T
+    first, head_ms = np.divmod(hours * HOUR_MS + from_ms, bucket_ms)
+    last, tail_ms = np.divmod(hours * HOUR_MS + to_ms, bucket_ms)
+    totals = _bucket_sums(amount, units, first, last)
+    totals += _parts_of_buckets(amount, units, last, tail_ms, bucket_ms)
+    totals -= _parts_of_buckets(amount, units, first, head_ms, bucket_ms)
+    shares: Ints = np.repeat(totals, counts, axis=0)
+    starts = np.cumsum(counts) - counts
+    for count in np.unique(counts[counts > 1]).tolist():
+        numbers = np.flatnonzero(counts == count)
+        weights = np.array([[weight for _, weight in parts[number].segment.shares] for number in numbers.tolist()])
+        divided = divide_arrays(totals[numbers], weights[:, None])
+        shares[starts[numbers, None] + np.arange(count)] = divided.swapaxes(1, 2)
+    return shares
+
+
+def _bucket_sums(amount: Ints, units: Ints, first: Ints, behind: Ints) -> Ints:
+    """Sums [part, row] of each part's buckets from `first` to before `behind`; parts of a work unit do not overlap."""
+    sums = np.zeros((len(units), amount.shape[1]), np.int64)
+    order = np.lexsort((behind, first, units))
+    cuts = np.searchsorted(units[order], np.arange(len(amount) + 1))
+    for unit, (start, end) in enumerate(pairwise(cuts.tolist())):
+        of_unit = order[start:end]
+        # What lies between a pair of edges is a part, what lies between two pairs is not.
+        edges = np.stack([first[of_unit], behind[of_unit]], axis=1).ravel()
+        inside = edges[edges < amount.shape[2]]
+        if inside.size:
+            sums[of_unit] = np.add.reduceat(amount[unit], inside, axis=1)[:, ::2].T
+    sums[first == behind] = 0
+    return sums
+
+
+def _parts_of_buckets(amount: Ints, units: Ints, bucket: Ints, part_ms: Ints, bucket_ms: int) -> Ints:
+    """By part the amounts [part, row] of one bucket up to an instant inside it."""
+    found = np.zeros((len(units), amount.shape[1]), np.int64)
+    cuts = np.flatnonzero(part_ms)
+    amounts = amount[units[cuts], :, bucket[cuts]]
+    found[cuts] = rounded_quotient(amounts, part_ms[cuts, None], np.array([[bucket_ms]]))
+    return found
 
 
 class _Neighbours:
@@ -164,8 +224,12 @@ def _apart(kind: str, place: Place) -> tuple[tuple[Account, int], ...]:
 
 def _among(jobs: Sequence[Job], steps: Mapping[str, Step], place: Place) -> tuple[tuple[Account, int], ...]:
     """Jobs that run at once share by weight, equally where all their steps say so, not at all if one is exclusive."""
+    if len(jobs) == 1:
+        job = jobs[0]
+        is_equal = job.step in steps and steps[job.step].rule == "equal"
+        return ((account_of(job, place), 1 if is_equal else job.weight),)
     rules = {steps[job.step].rule if job.step in steps else "weight" for job in jobs}
-    if len(jobs) > 1 and "exclusive" in rules:
+    if "exclusive" in rules:
         return _apart("conflict", place)
     weights: dict[Account, int] = {}
     for job in jobs:

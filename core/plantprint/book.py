@@ -1,16 +1,18 @@
-"""The postings of an hour while they are written: what every account used, by source, entry hour, quality and bucket."""
+"""The postings of an hour while they are written: what every account used, by source, entry hour and quality."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from plantprint.allocation import Account, Piece
+from plantprint.allocation import Account, Piece, allocate
 from plantprint.divide_arrays import Ints, divide_arrays
-from plantprint.ledger import Net, PostingKey
+from plantprint.exports import Row
+from plantprint.ledger import Net, PostingKey, posting_key
 from plantprint.plant.graph import PlantGraph
-from plantprint.sharing import Row, Stock, StockLayer
+from plantprint.sharing import Stock, StockLayer
 from plantprint.spreading import Arrival
+from plantprint.work_units import Share, UnitHour
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,38 +29,40 @@ class Use:
 
 
 class Book:
-    """The postings of an hour while they are written, with their amounts by bucket beside them."""
+    """The postings of an hour while they are written, and what tells their amounts by bucket when asked."""
 
-    def __init__(self, hour_ms: int, rows: tuple[Row, ...]) -> None:
+    def __init__(self, graph: PlantGraph, hour_ms: int, rows: tuple[Row, ...]) -> None:
         self.hour_ms = hour_ms
         self.rows = rows
         self.net: Net = {}
         self.arrivals: list[Arrival] = []
-        self._buckets: dict[tuple[Account, str], Ints] = {}
+        self._graph = graph
+        self._units: list[UnitHour] = []
+        self._pieces: list[Piece] = []
+        self._even: list[tuple[Account, StockLayer]] = []
 
-    def post(self, piece: Piece) -> None:
-        totals, worst = piece.amount.sum(axis=1).tolist(), piece.quality.tolist()
-        for row, (source, entered_ms) in enumerate(self.rows):
-            if totals[row]:
-                self._add(PostingKey(self.hour_ms, *piece.account, source, entered_ms, worst[row]), totals[row])
-                place = (piece.account, source)
-                known = self._buckets.get(place)
-                self._buckets[place] = piece.amount[row] if known is None else known + piece.amount[row]
+    def post_unit(self, hour: UnitHour, *, waits: bool) -> None:
+        """What the accounts of a work unit get; with `waits` what is idle waits for the end of its window."""
+        self._units.append(hour)
+        for share in hour.shares:
+            self._post(share)
+            if waits and share.account.kind == "idle":
+                self._wait(share)
 
-    def post_waiting(self, piece: Piece) -> None:
-        """A piece that waits on its account for the end of its window."""
-        self.post(piece)
-        totals = piece.amount.sum(axis=1).tolist()
-        layers = tuple((*row, int(piece.quality[n]), totals[n]) for n, row in enumerate(self.rows) if totals[n])
-        self.arrivals.append(Arrival(piece.account, self.hour_ms + piece.from_ms, layers))
+    def post_piece(self, piece: Piece, *, waits: bool = False) -> None:
+        """What goes to an account; with `waits` it waits there for the end of its window."""
+        self._pieces.append(piece)
+        share = Share(piece.account, piece.amount.sum(axis=1).tolist(), piece.quality.tolist(), piece.from_ms)
+        self._post(share)
+        if waits:
+            self._wait(share)
 
-    def post_evenly(self, account: Account, layers: Iterable[StockLayer], buckets: int) -> None:
+    def post_evenly(self, account: Account, layers: Iterable[StockLayer]) -> None:
         """Amounts of which only the hour is known."""
-        for source, entered_ms, quality, amount in layers:
+        for layer in layers:
+            source, entered_ms, quality, amount = layer
+            self._even.append((account, layer))
             self._add(PostingKey(self.hour_ms, *account, source, entered_ms, quality), amount)
-            evenly = divide_arrays(np.array(amount), np.ones(buckets, np.int64))
-            known = self._buckets.get((account, source))
-            self._buckets[account, source] = evenly if known is None else known + evenly
 
     def post_stock(self, stock: Stock, sign: int) -> None:
         """Stock that a pool keeps (+1) or kept until now (-1)."""
@@ -67,15 +71,39 @@ class Book:
                 key = PostingKey(self.hour_ms, *Account("stock", pool), source, entered_ms, quality)
                 self._add(key, sign * amount)
 
-    def add(self, net: Mapping[PostingKey, int]) -> None:
-        for key, amount in net.items():
-            self._add(key, amount)
+    def add(self, postings: Iterable[tuple[PostingKey, int]]) -> None:
+        net, known = self.net, self.net.get
+        for key, amount in postings:
+            net[key] = known(key, 0) + amount
+
+    def _post(self, share: Share) -> None:
+        net, hour_ms, account = self.net, self.hour_ms, share.account
+        for (source, entered_ms), amount, quality in zip(self.rows, share.amount, share.quality, strict=True):
+            if amount:
+                key = posting_key((hour_ms, *account, source, entered_ms, quality, "direct"))
+                net[key] = net.get(key, 0) + amount
+
+    def _wait(self, share: Share) -> None:
+        rows = zip(self.rows, share.quality, share.amount, strict=True)
+        layers = tuple((*row, quality, amount) for row, quality, amount in rows if amount)
+        self.arrivals.append(Arrival(share.account, self.hour_ms + share.from_ms, layers))
 
     def _add(self, key: PostingKey, amount: int) -> None:
         self.net[key] = self.net.get(key, 0) + amount
 
-    def uses(self, graph: PlantGraph) -> tuple[Use, ...]:
-        places = graph.work_units
+    def without_zeros(self) -> Net:
+        """The net of all postings."""
+        for key in [key for key, amount in self.net.items() if not amount]:
+            del self.net[key]
+        return self.net
+
+    def uses(self) -> tuple[Use, ...]:
+        """Everything posted but stock and what was added, by account, source and bucket."""
+        places = self._graph.work_units
+        sums: dict[tuple[Account, str], Ints] = {}
+        for place, amount in self._by_bucket():
+            known = sums.get(place)
+            sums[place] = amount if known is None else known + amount
         return tuple(
             Use(
                 account.kind,
@@ -86,5 +114,14 @@ class Book:
                 source,
                 amount,
             )
-            for (account, source), amount in sorted(self._buckets.items(), key=lambda item: item[0])
+            for (account, source), amount in sorted(sums.items(), key=lambda item: item[0])
         )
+
+    def _by_bucket(self) -> Iterator[tuple[tuple[Account, str], Ints]]:
+        pieces = [piece for hour in self._units for piece in allocate(hour.amount, hour.quality, hour.parts)]
+        for piece in (*self._pieces, *pieces):
+            for (source, _), amount, is_used in zip(self.rows, piece.amount, piece.amount.any(axis=1), strict=True):
+                if is_used:
+                    yield (piece.account, source), amount
+        for account, (source, _, _, amount) in self._even:
+            yield (account, source), divide_arrays(np.array(amount), np.ones(self._graph.buckets, np.int64))

@@ -21,7 +21,7 @@ _GLOBAL_RATING: Rating = 4
 SUBDIVIDED = frozenset({"CN"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class DataQuality:
     """The three ratings of one part, or of a whole footprint's average: 1 best, 5 worst; None when unknown."""
 
@@ -35,6 +35,9 @@ class DataQuality:
                 raise ValueError(f"a data quality rating is 1 (best) to 5 (worst), not {rating}")
 
 
+UNRATED = DataQuality()
+
+
 @dataclass(frozen=True, slots=True)
 class Contribution:
     """One part of a footprint: `emission` in any one unit (signed), how primary its data are, and its ratings.
@@ -46,7 +49,7 @@ class Contribution:
     activity_is_primary: bool = False
     factor_is_primary: bool = False
     supplier_share: Fraction | None = None
-    quality: DataQuality = DataQuality()
+    quality: DataQuality = UNRATED
 
     def __post_init__(self) -> None:
         if self.supplier_share is not None and not 0 <= self.supplier_share <= 1:

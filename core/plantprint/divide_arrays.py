@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plantprint.kernel import compiled_shares
 from plantprint.quantities import round_half_even
 
 Ints = NDArray[np.int64]
 _BOUND = 2.0**62
+# So many shares at once are worth the compiled kernel, which must be loaded first. Live hours stay below.
+_MANY = 2**16
 
 # Any integer array: int64, or Python's integers where a number may not fit.
 _AnyInts = NDArray[Any]
@@ -27,6 +30,9 @@ def divide_arrays(amounts: Ints, weights: Ints) -> Ints:
     total_bound = float(weights.max(initial=0)) * weights.shape[-1]
     if total_bound >= _BOUND:
         return _divide_objects(amounts, weights)
+    size = max(amounts.size * weights.shape[-1], weights.size)
+    if size >= _MANY and _is_estimable(amounts, max(total_bound, 1.0)) and (compiled := compiled_shares()) is not None:
+        return compiled(amounts, weights)
     upto: Ints = np.cumsum(weights, axis=-1)
     total = upto[..., -1:]
     if not total.all():
@@ -38,10 +44,7 @@ def divide_arrays(amounts: Ints, weights: Ints) -> Ints:
 
 def rounded_quotient(amounts: Ints, parts: Ints, totals: Ints) -> Ints:
     """Amounts x parts / totals, half to even; at least one axis, broadcasting; 0 ≤ part ≤ total, total > 0."""
-    amount_bound = max(float(amounts.max(initial=0)), -float(amounts.min(initial=0)))
-    total_bound = float(totals.max(initial=1))
-    # The estimate is off by less than 2^-50 of the amount (five roundings) and one unit of cutting off.
-    if max(amount_bound, (amount_bound * 2.0**-50 + 2) * total_bound) >= _BOUND:
+    if not _is_estimable(amounts, float(totals.max(initial=1))):
         return _to_int64(_quotient_objects(amounts, parts, totals))
     quotient = (amounts.astype(np.float64) * parts / totals).astype(np.int64)
     rest = amounts * parts - quotient * totals
@@ -51,6 +54,13 @@ def rounded_quotient(amounts: Ints, parts: Ints, totals: Ints) -> Ints:
     rest += rest
     quotient += (rest > totals) | ((rest == totals) & (quotient & 1 == 1))
     return quotient
+
+
+def _is_estimable(amounts: Ints, total_bound: float) -> bool:
+    """Whether an estimate in float64 is so good that its remainder fits in 64 bits."""
+    amount_bound = max(float(amounts.max(initial=0)), -float(amounts.min(initial=0)))
+    # The estimate is off by less than 2^-50 of the amount (five roundings) and one unit of cutting off.
+    return max(amount_bound, (amount_bound * 2.0**-50 + 2) * total_bound) < _BOUND
 
 
 def _steps(upto: Any) -> Any:

@@ -1,11 +1,27 @@
-"""Fields of production events as plain values."""
+"""Production events of any kind: which revision of each counts, and their fields as plain values."""
 
+import json
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 
 from plantprint.facts import ProductionEvent
 from plantprint.quantities import MICRO
 
 _QUANTITY_MAX = Decimal(10**12)
+
+
+def latest_events(events: Iterable[ProductionEvent]) -> list[ProductionEvent]:
+    """Of each (source, event_id) the highest revision, in order of time and identity."""
+    latest: dict[tuple[str, str], ProductionEvent] = {}
+    for event in events:
+        key = (event.source, event.event_id)
+        if key not in latest or _rank(event) > _rank(latest[key]):
+            latest[key] = event
+    return sorted(latest.values(), key=lambda event: (event.at_ms, event.source, event.event_id))
+
+
+def _rank(event: ProductionEvent) -> tuple[int, str]:
+    return (event.revision, json.dumps([event.kind, event.at_ms, event.body], sort_keys=True))
 
 
 def plain_text(event: ProductionEvent, name: str) -> str:

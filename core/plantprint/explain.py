@@ -14,9 +14,11 @@ from plantprint.explain_texts import both, fill, joined, same
 from plantprint.ledger import PostingKey
 from plantprint.plant.graph import Edge, PlantGraph
 from plantprint.plant.model import Text
+from plantprint.product import OPEN_STEP
 from plantprint.quantities import decimal_text, round_half_even
 
 _DIGITS = 10**3
+_NOTHING = same(0)
 
 
 def explain_accounts(graph: PlantGraph, net: Mapping[PostingKey, int]) -> dict[tuple[str, str], tuple[Text, ...]]:
@@ -33,6 +35,25 @@ def explain_accounts(graph: PlantGraph, net: Mapping[PostingKey, int]) -> dict[t
     return {account: tuple(words.account(*account, keys)) for account, keys in sorted(postings.items())}
 
 
+def meters_of(graph: PlantGraph, work_units: Iterable[str], sources: Iterable[str]) -> tuple[str, ...]:
+    """The meters whose amounts the postings of `sources` on `work_units` come from, nearest first.
+
+    Those of the flows into the work units, then into what feeds them, as far as one of the sources comes through.
+    """
+    words, wanted = _Words(graph), set(sources)
+    found: dict[str, None] = {}
+    waiting = [*dict.fromkeys(unit for unit in work_units if unit in graph.inflows)]
+    seen = set(waiting)
+    for node in waiting:
+        for edge in graph.inflows[node]:
+            if words.carries(edge, wanted):
+                found |= dict.fromkeys(meter for _, meter in edge.terms)
+                if edge.giver_kind != "source" and edge.giver not in seen:
+                    seen.add(edge.giver)
+                    waiting.append(edge.giver)
+    return tuple(found)
+
+
 def explain_comparison(graph: PlantGraph, comparison: Comparison, most: int = 10) -> tuple[Text, ...]:
     """The `most` largest effects between two footprints in words, after a sentence with the whole difference."""
     words = _Words(graph)
@@ -40,7 +61,7 @@ def explain_comparison(graph: PlantGraph, comparison: Comparison, most: int = 10
         (value, cause, effect)
         for effect in comparison.effects
         for cause, value in (("activity", effect.activity), ("mix", effect.mix), ("factor", effect.factor))
-        if value
+        if _number(value) != _NOTHING
     ]
     largest = sorted(causes, key=lambda one: (-abs(one[0]), one[1], one[2]))[:most]
     whole = {"before": _number(comparison.before), "after": _number(comparison.after)}
@@ -77,6 +98,7 @@ class _Words:
         names |= {source.id: source.name for source in graph.sources.values()}
         names |= {pool.id: pool.name for pool in graph.pools.values()}
         names |= {store.id: store.name for store in graph.stores.values()}
+        names |= {material.id: material.name for material in graph.plant.materials}
         self.names = {one: both(name) for one, name in names.items()}
 
     def name(self, node: str) -> Text:
@@ -85,6 +107,8 @@ class _Words:
     def step(self, step: str) -> Text:
         if step in self.graph.steps:
             return both(self.graph.steps[step].name)
+        if step == OPEN_STEP:
+            return texts.OPEN_STEP
         return same(step) if step else Text(en="no step", zh="无工序")
 
     def account(self, kind: str, account_id: str, keys: Iterable[PostingKey]) -> list[Text]:
@@ -94,7 +118,7 @@ class _Words:
         units = sorted({unit for unit, _ in steps})
         sentences = [fill(texts.ACCOUNTS[kind], place=self.name(account_id))] if kind in texts.ACCOUNTS else []
         for unit in units:
-            sentences += [self._feed(edge) for edge in self.graph.inflows[unit] if self._carries(edge, sources)]
+            sentences += [self._feed(edge) for edge in self.graph.inflows[unit] if self.carries(edge, sources)]
         if kind == "batch":
             sentences += [self._rule(unit, step) for unit, step in steps]
             sentences += [self._setup(unit) for unit in units]
@@ -227,5 +251,5 @@ class _Words:
         """Whether one of the sources can come to a pool or a store."""
         return any(edge.giver in sources for one in self._upstream([node]) | {node} for edge in self.graph.inflows[one])
 
-    def _carries(self, edge: Edge, sources: set[str]) -> bool:
+    def carries(self, edge: Edge, sources: set[str]) -> bool:
         return edge.giver in sources if edge.giver_kind == "source" else self._reached(edge.giver, sources)

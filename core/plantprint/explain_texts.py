@@ -133,6 +133,7 @@ CYCLE = Text(
     en="{pools} feed each other: their inflow is divided once over what leaves them, by the exact solution.",
     zh="{pools}互相供给：其流入按精确解一次分配给离开它们的各流出。",
 )
+OPEN_STEP = Text(en="the open hour", zh="未结算小时")
 CHANGE = Text(
     en="The footprint went from {before} to {after} kg CO2e ({change}).",
     zh="碳足迹由{before}变为{after} kg CO2e（{change}）。",

@@ -55,7 +55,21 @@ class Reading:
         return (self.revision, self.quality, self.value)
 
 
-EventKind = Literal["order", "job_start", "job_end", "state", "shipment", "withdraw", "activity"]
+EventKind = Literal[
+    "order",
+    "job_start",
+    "job_end",
+    "state",
+    "shipment",
+    "withdraw",
+    "activity",
+    "lot",
+    "material_use",
+    "output",
+    "return",
+    "scrap",
+    "certificate",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +78,9 @@ class ProductionEvent:
 
     `body` by kind: order {batch, product, quantity, unit}; job_start {job, batch, work_unit, step, weight};
     job_end {job}; state {work_unit, state}; shipment {shipment, batch, quantity?, customer?}; withdraw {event_id};
-    activity {source, amount, unit, from, to, work_unit | pool}: an amount of a period that no meter sees.
+    activity {source, amount, unit, from, to, work_unit | pool}: an amount of a period that no meter sees;
+    lot, material_use, output, return, scrap: what went into batches and came out of them, see `material_events`;
+    certificate {contract, amount, unit?, from, to}: energy under a contract, see `contracts`.
     """
 
     source: str

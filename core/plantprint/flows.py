@@ -1,11 +1,11 @@
-"""What flowed over every edge of the plant in each bucket of an hour, from meters: signed sums first, then the rests.
+"""What flowed over every edge of the plant in each bucket of some hours, from meters: signed sums first, then the rests.
 
 Amounts are in millionths of the giver's unit. A sum of meters that comes out negative in a bucket is balanced over
 the hour, because coarse submeters make short spans meaningless; so is a rest. Nothing is ever below zero: what even
 the hour cannot balance becomes an issue.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -20,6 +20,7 @@ from plantprint.facts import Issue, Quality
 from plantprint.intervals import MeterHour
 from plantprint.plant.graph import Edge, PlantGraph
 from plantprint.quantities import decimal_text, divide
+from plantprint.times import HOUR_MS
 
 Qualities = NDArray[np.int8]
 Durations = NDArray[np.int64]
@@ -33,17 +34,67 @@ _NO_WEIGHTS: Mapping[int, Weights] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Known(Mapping[str, MeterHour]):
+    """What meters told in consecutive hours: arrays [meter, bucket], `number` is a meter's place in them."""
+
+    number: Mapping[str, int]
+    amount: Ints
+    quality: Qualities
+    missing_ms: NDArray[np.int32]
+
+    @staticmethod
+    def of(meters: Mapping[str, MeterHour]) -> "Known":
+        """`meters` tell of the same buckets; at least one."""
+        if isinstance(meters, Known):
+            return meters
+        hours = meters.values()
+        return Known(
+            {meter: place for place, meter in enumerate(meters)},
+            np.stack([hour.amount for hour in hours]),
+            np.stack([hour.quality for hour in hours]),
+            np.stack([hour.missing_ms for hour in hours]),
+        )
+
+    def __getitem__(self, meter: str) -> MeterHour:
+        place = self.number[meter]
+        return MeterHour(self.amount[place], self.quality[place], self.missing_ms[place])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.number)
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def hour(self, number: int, buckets: int) -> "Known":
+        """One of the hours."""
+        part = slice(number * buckets, (number + 1) * buckets)
+        return Known(self.number, self.amount[:, part], self.quality[:, part], self.missing_ms[:, part])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Flows:
-    """Arrays [edge, bucket] in the order of the graph's edges.
+    """Arrays [edge, bucket] in the order of the graph's edges, over consecutive hours of as many buckets each.
 
     `quality` is the worst of the meters behind an amount (MEASURED where nothing flowed), `missing_ms` the time in
-    which one of them was unknown: missing has no amount, so it is never a quality here.
+    which one of them was unknown: missing has no amount, so it is never a quality here. Issues bear their hour.
     """
 
     amount: Ints
     quality: Qualities
     missing_ms: Durations
     issues: tuple[Issue, ...]
+    hours: int = 1
+
+    def part(self, first: int, hours: int) -> "Flows":
+        """Some of the hours, without issues."""
+        buckets = self.amount.shape[1] // self.hours
+        part = slice(first * buckets, (first + hours) * buckets)
+        return Flows(self.amount[:, part], self.quality[:, part], self.missing_ms[:, part], (), hours)
+
+
+def by_hour(values: Any, hours: int) -> Any:
+    """[..., bucket] of several hours as [..., hour, bucket of the hour]."""
+    return values.reshape(*values.shape[:-1], hours, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +120,26 @@ def hour_flows(
 
     `driver_weights` are by index those of edges that take a rest under a driver, all of a pool or none.
     """
-    shape = (len(graph.edges), graph.buckets)
+    return span_flows(graph, Known.of(meters), hour_ms, driver_weights)
+
+
+def span_flows(
+    graph: PlantGraph, known: Known, start_ms: int, driver_weights: Mapping[int, Weights] = _NO_WEIGHTS
+) -> Flows:
+    """`hour_flows` of consecutive hours from `start_ms` on, each as if it were alone."""
+    shape = (len(graph.edges), known.amount.shape[1])
+    hours = shape[1] // graph.buckets
     flows = Flows(np.zeros(shape, np.int64), np.full(shape, Quality.MEASURED, np.int8), np.zeros(shape, np.int64), ())
+    flows = replace(flows, hours=hours)
     issues: list[Issue] = []
-    for edge in graph.edges:
-        if edge.terms:
-            _fill_metered(edge, meters, flows)
-    for index in np.flatnonzero((flows.amount < 0).any(axis=1)).tolist():
-        _balance_edge(graph.edges[index], flows, hour_ms, issues)
+    _fill_metered(graph, known, flows)
+    for index, hour in np.argwhere((by_hour(flows.amount, hours) < 0).any(axis=2)).tolist():
+        part = flows.amount[index, hour * graph.buckets : (hour + 1) * graph.buckets]
+        _balance_edge(graph.edges[index], part, start_ms + hour * HOUR_MS, issues)
     for plan in _rest_plans(graph):
-        _fill_rests(plan, flows, graph.pools[plan.pool].unit, hour_ms, issues, driver_weights)
-    issues += efficiency_issues(graph, flows.amount, flows.missing_ms, hour_ms)
-    return Flows(flows.amount, flows.quality, flows.missing_ms, tuple(issues))
+        _fill_rests(plan, flows, graph.pools[plan.pool].unit, start_ms, issues, driver_weights)
+    issues += _efficiency(graph, flows, start_ms)
+    return replace(flows, issues=tuple(issues))
 
 
 def carried_by_consumers(graph: PlantGraph, flows: Flows) -> Flows:
@@ -98,35 +157,57 @@ def believable(hour: MeterHour) -> bool:
     return bool(np.abs(hour.amount).max(initial=0) < _LIMIT // max(1, hour.amount.size))
 
 
-def _fill_metered(edge: Edge, meters: Mapping[str, MeterHour], flows: Flows) -> None:
-    hours = [meters[meter] for _, meter in edge.terms]
-    amount, quality = flows.amount[edge.index], flows.quality[edge.index]
-    for (sign, _), hour in zip(edge.terms, hours, strict=True):
-        amount += hour.amount if sign > 0 else -hour.amount
-        known = hour.quality != Quality.MISSING
-        np.minimum(quality, hour.quality, out=quality, where=known)
-        np.maximum(flows.missing_ms[edge.index], hour.missing_ms, out=flows.missing_ms[edge.index])
-    if any(sign < 0 for sign, _ in edge.terms):
+def believable_hours(known: Known, hours: int) -> NDArray[np.bool_]:
+    """[meter, hour]: `believable` of each."""
+    amount, most = by_hour(known.amount, hours), _LIMIT // max(1, known.amount.shape[1] // hours)
+    believed: NDArray[np.bool_] = (amount.max(axis=2, initial=0) < most) & (amount.min(axis=2, initial=0) > -most)
+    return believed
+
+
+@lru_cache(maxsize=8)
+def _terms(graph: PlantGraph, meters: tuple[str, ...]) -> tuple[tuple[list[int], list[int], list[int]], ...]:
+    """Edges, meters and signs of all first terms, of all second ones, and so on."""
+    number = {meter: place for place, meter in enumerate(meters)}
+    found = []
+    for position in range(max((len(edge.terms) for edge in graph.edges), default=0)):
+        edges = [edge for edge in graph.edges if len(edge.terms) > position]
+        terms = [edge.terms[position] for edge in edges]
+        found.append(([e.index for e in edges], [number[meter] for _, meter in terms], [sign for sign, _ in terms]))
+    return tuple(found)
+
+
+def _fill_metered(graph: PlantGraph, known: Known, flows: Flows) -> None:
+    told = known.quality.copy()
+    told[told == Quality.MISSING] = Quality.MEASURED
+    is_missing = bool(known.missing_ms.any())
+    for edges, meters, signs in _terms(graph, tuple(known.number)):
+        amount = known.amount[meters]
+        flows.amount[edges] += amount if min(signs) > 0 else amount * np.array(signs)[:, None]
+        flows.quality[edges] = np.minimum(flows.quality[edges], told[meters])
+        if is_missing:
+            flows.missing_ms[edges] = np.maximum(flows.missing_ms[edges], known.missing_ms[meters])
+    differences = [edge.index for edge in graph.edges if any(sign < 0 for sign, _ in edge.terms)]
+    if is_missing and differences:
         # With one of its meters missing a difference is a guess; a sum is only short of what is missing.
-        np.minimum(quality, _GUESS, out=quality, where=(flows.missing_ms[edge.index] > 0) & (amount != 0))
+        guessed = (flows.missing_ms[differences] > 0) & (flows.amount[differences] != 0)
+        quality = flows.quality[differences]
+        flows.quality[differences] = np.where(guessed, np.minimum(quality, _GUESS), quality)
 
 
-def _balance_edge(edge: Edge, flows: Flows, hour_ms: int, issues: list[Issue]) -> None:
-    amount = flows.amount[edge.index]
+def _balance_edge(edge: Edge, amount: Ints, hour_ms: int, issues: list[Issue]) -> None:
+    """Balances an edge's hour in place."""
     total = int(amount.sum())
     if total < -len(edge.terms):  # Each meter's rounding may move the total by one unit.
         terms = " ".join(f"{'+' if sign > 0 else '-'} {meter}" for sign, meter in edge.terms)
         message = f"{terms} came out as {decimal_text(total)} over the hour and was taken as nothing"
         remedy = "check these meters against each other: a child above its parent, a swapped CT, a ratio"
         issues.append(Issue("flow-negative", f"{edge.giver} to {edge.taker}", message, remedy, hour_ms))
-    flows.amount[edge.index] = _balanced(amount, total)
+    amount[:] = _balanced(amount, np.array(total))
 
 
-def _balanced(amount: Ints, total: int) -> Ints:
-    """`total` spread over buckets like the positive part of `amount`; nothing where the total is not above zero."""
-    if total <= 0:
-        return np.zeros_like(amount)
-    return divide_arrays(np.array(total), np.maximum(amount, 0))
+def _balanced(amount: Ints, total: Ints) -> Ints:
+    """Totals [...] spread over buckets [..., bucket] like the positive part; nothing where a total is not above zero."""
+    return divide_arrays(np.maximum(total, 0), np.maximum(amount, 0))
 
 
 @lru_cache(maxsize=8)
@@ -155,40 +236,51 @@ def _fill_rests(
     plan: _RestPlan,
     flows: Flows,
     unit: str,
-    hour_ms: int,
+    start_ms: int,
     issues: list[Issue],
     driver_weights: Mapping[int, Weights],
 ) -> None:
     if plan.balance is None:
-        left: Ints = flows.amount[plan.inflows].sum(axis=0) - flows.amount[plan.metered].sum(axis=0)
+        rest: Ints = flows.amount[plan.inflows].sum(axis=0) - flows.amount[plan.metered].sum(axis=0)
     else:
-        left = balance_left(flows.amount, plan.balance)
-    total = int(left.sum())
-    if total < -len(flows.amount):  # Rounding moves a total by less than one unit per edge.
-        message = f"metered outflows are {decimal_text(-total)} {unit} more than what came in; they share what came in"
+        rest = balance_left(flows.amount, plan.balance)
+    left = by_hour(rest, flows.hours)
+    total = left.sum(axis=1)
+    for hour in np.flatnonzero(
+        total < -len(flows.amount)
+    ).tolist():  # Rounding moves it by less than one unit per edge.
+        over = decimal_text(-int(total[hour]))
+        message = f"metered outflows are {over} {unit} more than what came in; they share what came in"
         remedy = "check the meters of this pool against each other: ratio, missing inflow, a meter counted twice"
-        issues.append(Issue("disagreement", plan.pool, message, remedy, hour_ms))
+        issues.append(Issue("disagreement", plan.pool, message, remedy, start_ms + hour * HOUR_MS))
     behind = [*plan.inflows, *plan.metered]
     quality, missing_ms = flows.quality[behind].min(axis=0), flows.missing_ms[behind].max(axis=0)
     np.minimum(quality, _GUESS, out=quality, where=missing_ms > 0)
-    if all(edge.index in driver_weights for edge in plan.rests):
-        parts = _by_driver(_balanced(left, total), plan.rests, [driver_weights[edge.index] for edge in plan.rests])
+    rests = [edge.index for edge in plan.rests]
+    if all(edge in driver_weights for edge in rests):
+        weights = [by_hour(driver_weights[edge], flows.hours) for edge in rests]
+        balanced = _balanced(left, total)
+        parts = [_by_driver(course, plan.rests, [w[hour] for w in weights]) for hour, course in enumerate(balanced)]
+        flows.amount[rests] = np.concatenate(parts, axis=1)
     else:
-        shares = divide(max(total, 0), [edge.weight for edge in plan.rests])
-        parts = [_balanced(left, share) for share in shares]
-    for edge, part in zip(plan.rests, parts, strict=True):
-        flows.amount[edge.index] = part
-        flows.quality[edge.index] = quality
-        flows.missing_ms[edge.index] = missing_ms
+        shares = divide_arrays(np.maximum(total, 0), np.array([[edge.weight for edge in plan.rests]]))
+        flows.amount[rests] = _balanced(left, shares.T).reshape(len(rests), -1)
+    flows.quality[rests] = quality
+    flows.missing_ms[rests] = missing_ms
 
 
-def _by_driver(left: Ints, rests: Sequence[Edge], weights: Sequence[Weights]) -> list[Ints]:
+def _by_driver(left: Ints, rests: Sequence[Edge], weights: Sequence[Weights]) -> Ints:
     """A rest by bucket divided by what its takers weigh then; where none does by the hour's weights, else the fixed."""
-    parts = [np.zeros_like(left) for _ in rests]
+    parts = np.zeros((len(rests), len(left)), np.int64)
     hour = [int(weight.sum()) for weight in weights]
     idle = hour if any(hour) else [edge.weight for edge in rests]
     for bucket in np.flatnonzero(left).tolist():
         now = [int(weight[bucket]) for weight in weights]
-        for part, share in zip(parts, divide(int(left[bucket]), now if any(now) else idle), strict=True):
-            part[bucket] = share
+        parts[:, bucket] = divide(int(left[bucket]), now if any(now) else idle)
     return parts
+
+
+def _efficiency(graph: PlantGraph, flows: Flows, start_ms: int) -> Iterable[Issue]:
+    for hour in range(flows.hours):
+        part = flows.part(hour, 1)
+        yield from efficiency_issues(graph, part.amount, part.missing_ms, start_ms + hour * HOUR_MS)

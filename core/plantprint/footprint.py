@@ -98,8 +98,8 @@ class Footprint:
             "by_hour": _texts({format_instant(hour): emission for hour, emission in self.by_hour.items()}),
             "quality": _quality_json(self.by_quality),
             "inventory": [_line_json(line) for line in self.inventory],
-            "factors": [_choice_json(choice) for choice in self.factors],
-            "issues": [_issue_json(issue) for issue in self.issues],
+            "factors": [choice_json(choice) for choice in self.factors],
+            "issues": [issue_json(issue) for issue in self.issues],
         }
 
 
@@ -235,7 +235,8 @@ def _line_json(line: InventoryLine) -> dict[str, Any]:
     }
 
 
-def _choice_json(choice: FactorChoice) -> dict[str, Any]:
+def choice_json(choice: FactorChoice) -> dict[str, Any]:
+    """The version of a factor that was used, and why that one."""
     factor = choice.factor
     return {
         "source": choice.source,
@@ -252,5 +253,6 @@ def _choice_json(choice: FactorChoice) -> dict[str, Any]:
     }
 
 
-def _issue_json(issue: Issue) -> dict[str, Any]:
+def issue_json(issue: Issue) -> dict[str, Any]:
+    """An issue as a remark beside a figure."""
     return {"code": issue.code, "place": issue.place, "message": issue.message, "remedy": issue.remedy}

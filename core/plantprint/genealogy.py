@@ -144,23 +144,28 @@ def _all_lots(facts: Facts, own: Mapping[str, Vector], issues: list[Issue]) -> d
             message = f"lot {declared.lot!r} is declared twice, differently; the last in order of time counts"
             issues.append(Issue("lot-twice", declared.lot, message, "give every lot an id of its own", declared.at_ms))
         lots[declared.lot] = declared
-    named = {*own, *(use.batch for use in facts.uses), *(use.consumed for use in facts.uses if use.of == "lot")}
-    named |= {one.lot for one in facts.outputs} | {one.as_lot for one in facts.outputs if one.as_lot}
-    for lot in sorted(named - lots.keys()):
+    made = {*own, *(use.batch for use in facts.uses)}
+    made |= {one.lot for one in facts.outputs} | {one.as_lot for one in facts.outputs if one.as_lot}
+    for lot in made - lots.keys():
         lots[lot] = Lot(lot)
+    for use in facts.uses:
+        if use.of == "lot" and use.consumed not in lots:
+            lots[use.consumed] = Lot(use.consumed, kind="unknown")
     return dict(sorted(lots.items()))
 
 
 def _bought(lot: Lot, facts: Facts, issues: list[Issue]) -> dict[LineKey, int]:
     """What enters with the lot itself (opening stock, a customer's return) and with the materials used for it."""
     lines: dict[LineKey, int] = {}
-    if lot.kind != "made":
-        if lot.pcf is None or lot.quantity_micro is None:
+    if lot.kind not in ("made", "unknown"):
+        material = facts.material(lot.material)
+        pcf = lot.pcf or (material and material.pcf)
+        if not pcf or lot.quantity_micro is None:
             message = f"{lot.kind} lot {lot.lot!r} has no footprint or no quantity, so what it carries is unknown"
             remedy = "give it its quantity and a footprint per unit; zero if the rules say so"
             issues.append(Issue("lot-without-pcf", lot.lot, message, remedy, lot.at_ms))
         else:
-            add(lines, lot.pcf.lines(lot.lot, "", lot.quantity_micro))
+            add(lines, pcf.lines(lot.lot, "", lot.quantity_micro))
     for use in facts.uses_by(lot.lot):
         if use.of != "material":
             continue
@@ -253,8 +258,9 @@ def _footprints(facts: Facts) -> Iterable[tuple[str, Pcf]]:
         if material.pcf is not None:
             yield material.material, material.pcf
     for lot in facts.lots:
-        if lot.pcf is not None:
-            yield lot.lot, lot.pcf
+        material = facts.material(lot.material)
+        if pcf := lot.pcf or (material and material.pcf):
+            yield lot.lot, pcf
 
 
 def _incomplete(

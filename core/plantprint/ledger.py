@@ -1,8 +1,9 @@
 """Immutable postings: amounts of a source on an account in an hour, netting, and corrections by reversal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 AccountKind = Literal["batch", "idle", "overhead", "export", "losses", "unmetered", "stock", "unassigned", "conflict"]
 Portion = Literal["direct", "idle"]
@@ -25,6 +26,10 @@ class PostingKey(NamedTuple):
     entered_ms: int
     quality: int
     portion: Portion = "direct"
+
+
+posting_key: Callable[[Iterable[Any]], PostingKey] = partial(tuple.__new__, PostingKey)
+"""A key of all its fields in order. Millions are made in a year, and Python's own constructor takes three times as long."""
 
 
 @dataclass(frozen=True, slots=True)

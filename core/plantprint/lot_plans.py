@@ -73,19 +73,26 @@ def plan_lot(lot: Lot, facts: Facts, rules: RuleSet, tolerance: Fraction, issues
 def _output(lot: Lot, outputs: Sequence[Output], received: int, used: int, issues: list[Issue]) -> int:
     """Good and rework output, or what it `received` as a co-product; else what was ordered, else what was used."""
     made = sum(one.quantity_micro for one in outputs if one.kind in ("good", "rework"))
-    if lot.kind != "made" and lot.quantity_micro is not None:
+    is_underway = made and not any(one.kind == "good" for one in outputs) and made < (lot.quantity_micro or 0)
+    if lot.kind not in ("made", "unknown") and lot.quantity_micro is not None:
         return made + lot.quantity_micro
-    if made or (received and not outputs):
+    if (made and not is_underway) or (received and not outputs):
         return made or received
-    if outputs:
+    if outputs and not is_underway:
         message = f"lot {lot.lot!r} has no good output; what its scrap does not carry stays on the lot"
         issues.append(Issue("no-good-output", lot.lot, message, "report its good output if there was any", lot.at_ms))
         return 0
+    if lot.quantity_micro and not used:
+        return lot.quantity_micro
     if lot.quantity_micro:
         message = f"no output of lot {lot.lot!r} was reported; the ordered quantity stands in for it"
         issues.append(Issue("output-assumed", lot.lot, message, "report its good output", lot.at_ms))
         return lot.quantity_micro
-    if used:
+    if used and lot.kind == "unknown":
+        message = f"lot {lot.lot!r} was used, and nobody has said what it is, so what it carries is unknown"
+        remedy = "send its lot event with a footprint per unit, or correct the id of the lot"
+        issues.append(Issue("lot-unknown", lot.lot, message, remedy, lot.at_ms))
+    elif used:
         message = f"no output of lot {lot.lot!r} was reported; what was used is taken for all of it"
         issues.append(Issue("output-unknown", lot.lot, message, "report its good output", lot.at_ms))
     return used

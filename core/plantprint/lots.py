@@ -9,6 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from plantprint.data_quality import UNRATED, DataQuality
 from plantprint.facts import Issue
 from plantprint.quantities import FACTOR_SCALE, scaled
 
@@ -31,7 +32,7 @@ Vector = Mapping[LineKey, int]
 EMPTY: Vector = MappingProxyType({})
 
 PcfKind = Literal["supplier", "background"]
-LotKind = Literal["made", "opening", "return"]
+LotKind = Literal["made", "purchased", "opening", "return", "unknown"]
 OutputKind = Literal["good", "rework", "scrap", "co-product"]
 Consumed = Literal["lot", "material"]
 
@@ -43,21 +44,39 @@ def add(sums: dict[LineKey, int], lines: Vector) -> None:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pcf:
-    """A bought footprint per unit: (gas, kg per unit x FACTOR_SCALE), whose word it is, and its primary data share."""
+    """A bought footprint per unit: (gas, kg per unit x FACTOR_SCALE), whose word it is, and its primary data share.
+
+    `co2e` is the whole; `ghg_fossil`, `ghg_biogenic` and `co2_land_use` (kg CO2e) are parts of it, `co2_uptake` is beside.
+    """
 
     reference: str
     kind: PcfKind
     per_unit: tuple[tuple[str, int], ...]
     primary_share: Fraction = Fraction(0)
     scope: str = "3.1"
-    stage: str = "raw material"
+    stage: str = "raw materials"
+    quality: DataQuality = UNRATED
 
     @staticmethod
-    def of(reference: str, kg_co2e: str | int | Decimal, primary_share: Fraction = Fraction(0)) -> "Pcf":
-        """A supplier's footprint as one number; raises `ValueError` beyond twelve decimals or a share outside 0 to 1."""
+    def of(
+        reference: str,
+        kg_co2e: str | int | Decimal,
+        primary_share: Fraction = Fraction(0),
+        origins: Mapping[str, Decimal] = MappingProxyType({}),
+        quality: DataQuality = UNRATED,
+    ) -> "Pcf":
+        """A supplier's footprint: the number, and what of it is `ORIGINS`, as far as the supplier says.
+
+        Raises `ValueError` beyond twelve decimals, for a share outside 0 to 1, and for origins above the number.
+        """
         if not 0 <= primary_share <= 1:
             raise ValueError(f"{reference}: a primary data share is 0 to 1, not {primary_share}")
-        return Pcf(reference, "supplier", (("co2e", scaled(kg_co2e, FACTOR_SCALE)),), primary_share)
+        whole = scaled(kg_co2e, FACTOR_SCALE)
+        parts = {name: scaled(kg, FACTOR_SCALE) for name, kg in sorted(origins.items())}
+        rest = whole - sum(kg for name, kg in parts.items() if name != "co2_uptake")
+        if rest < 0 or (rest and {"ghg_fossil", "ghg_biogenic", "co2_land_use"} <= parts.keys()):
+            raise ValueError(f"{reference}: fossil, biogenic and land use do not add up to {kg_co2e} kg CO2e")
+        return Pcf(reference, "supplier", (("co2e", whole), *parts.items()), primary_share, quality=quality)
 
     def lines(self, source: str, step: str, quantity_micro: int) -> dict[LineKey, int]:
         """The footprint of a quantity, exactly: millionths x FACTOR_SCALE is EMISSION_SCALE."""
@@ -69,9 +88,10 @@ class Pcf:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Lot:
-    """A material lot. `opening` stock and a customer's `return` come from outside and need a footprint per unit.
+    """A material lot. What was `purchased`, `opening` stock and a customer's `return` come from outside with a footprint.
 
-    `quantity_micro` (millionths of `unit`) is what an opening or returned lot holds, or what was ordered of a made one.
+    `quantity_micro` (millionths of `unit`) is what such a lot holds, or what was ordered of a made one. A lot without a
+    footprint of its own takes that of its `material`. An `unknown` one was used and nothing else is known of it.
     """
 
     lot: str
@@ -80,6 +100,7 @@ class Lot:
     quantity_micro: int | None = None
     pcf: Pcf | None = None
     at_ms: int = 0
+    material: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,12 +1,15 @@
 """Production events reduced to the facts of genealogy: lots, uses, returns and outputs, whatever order they came in.
 
-Proposed bodies (quantities in `unit`; without one they are in the unit of the lot or material that they are about):
+Bodies (quantities in `unit`; without one they are in the unit of the lot or material that they are about):
 
-- lot {lot, kind: opening | return, quantity, unit?, pcf_kg_co2e?, pcf_reference?, primary_share?}: stock from before the
-  records, or goods that a customer sent back; both carry a footprint per unit (0 where the rules say so).
+- lot {lot, kind?: purchased | opening | return, quantity, unit?, material?, supplier?, pcf_kg_co2e?, pcf_reference?,
+  primary_share?, pcf_fossil_kg_co2e?, pcf_biogenic_kg_co2e?, pcf_land_use_kg_co2e?, pcf_uptake_kg_co2?,
+  technological_dqr?, geographical_dqr?, temporal_dqr?}: what was bought, stock from before the records, or goods that a
+  customer sent back. The footprint is per unit (0 where the rules say so); without one a `material` of the plant model
+  stands in with its background factor.
 - material_use {batch, lot | material, quantity, unit?, step?}: what went into a batch; a shipment may be the batch.
 - return {batch, lot | material, quantity, unit?}: what was issued to a batch and came back unused.
-- output {batch, kind: good | rework | co-product, quantity, unit?, as_lot?, unit_price?, priced_on?, physical?,
+- output {batch, kind?: good | rework | co-product, quantity, unit?, as_lot?, unit_price?, priced_on?, physical?,
   displaced_kg_co2e?}: what the batch put out; a co-product becomes the lot `as_lot`.
 - scrap {batch, quantity, unit?, as_lot?, unit_price?, priced_on?, physical?}: sold (price above 0, `as_lot`) it is a
   co-product, else the good output carries it.
@@ -14,13 +17,15 @@ Proposed bodies (quantities in `unit`; without one they are in the unit of the l
 Identity, revisions and `withdraw` are those of every production event.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import Protocol, cast, get_args
+from typing import cast, get_args
 
-from plantprint.facts import Issue
+from plantprint.data_quality import DataQuality
+from plantprint.event_fields import latest_events
+from plantprint.event_fields import plain_text as _plain
+from plantprint.facts import EventKind, Issue, ProductionEvent
 from plantprint.lots import (
     Consumed,
     Facts,
@@ -36,25 +41,15 @@ from plantprint.lots import (
 from plantprint.quantities import MICRO, UnitError, conversion, round_half_even
 from plantprint.times import format_instant
 
-KINDS = frozenset({"lot", "material_use", "return", "output", "scrap"})
+KINDS: frozenset[EventKind] = frozenset({"lot", "material_use", "return", "output", "scrap"})
 _QUANTITY_MAX = Decimal(10**12)
-
-
-class Event(Protocol):
-    """The shape of `facts.ProductionEvent`, with any kind."""
-
-    @property
-    def source(self) -> str: ...
-    @property
-    def event_id(self) -> str: ...
-    @property
-    def revision(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def at_ms(self) -> int: ...
-    @property
-    def body(self) -> Mapping[str, str | int | float | None]: ...
+_LOT_KINDS = tuple(kind for kind in get_args(LotKind) if kind not in ("made", "unknown"))
+_ORIGINS = {
+    "ghg_fossil": "fossil_kg_co2e",
+    "ghg_biogenic": "biogenic_kg_co2e",
+    "co2_land_use": "land_use_kg_co2e",
+    "co2_uptake": "uptake_kg_co2",
+}
 
 
 class _WrongError(ValueError):
@@ -66,15 +61,19 @@ class _WrongError(ValueError):
 
 
 def reduce_materials(
-    events: Iterable[Event], materials: Iterable[Material] = (), lots: Iterable[Lot] = (), units: Mapping[str, str] = {}
+    events: Iterable[ProductionEvent],
+    materials: Iterable[Material] = (),
+    lots: Iterable[Lot] = (),
+    units: Mapping[str, str] = {},
 ) -> Facts:
     """What the events say; `units` is the unit of each batch, as its order says it, `lots` what is known without events.
 
     Of one (source, event_id) the highest revision counts. What cannot be used is kept out and becomes an issue.
     """
-    valid = _valid(events)
+    valid = valid_events(events)
     known = {material.material: material for material in materials}
-    work = _Reduction(known, {**_first_units(valid), **units, **{one.material: one.unit for one in known.values()}})
+    first = _first_units(valid, known)
+    work = _Reduction(known, {**first, **units, **{one.material: one.unit for one in known.values()}})
     for event in valid:
         try:
             work.take(event)
@@ -92,25 +91,23 @@ def reduce_materials(
     )
 
 
-def _valid(events: Iterable[Event]) -> list[Event]:
-    """The highest revision of each event that nothing withdraws, in order of time and identity."""
-    newest: dict[tuple[str, str], Event] = {}
-    for event in events:
-        key = (event.source, event.event_id)
-        if key not in newest or _rank(event) > _rank(newest[key]):
-            newest[key] = event
-    gone = {(event.source, _plain(event, "event_id")) for event in newest.values() if event.kind == "withdraw"}
-    valid = [event for key, event in newest.items() if event.kind in KINDS and key not in gone]
-    return sorted(valid, key=lambda event: (event.at_ms, event.source, event.event_id))
+def valid_events(events: Iterable[ProductionEvent], kinds: frozenset[EventKind] = KINDS) -> list[ProductionEvent]:
+    """The highest revision of each event of some kinds that nothing withdraws, in order of time and identity."""
+    newest = latest_events(events)
+    gone = {(event.source, _plain(event, "event_id")) for event in newest if event.kind == "withdraw"}
+    return [event for event in newest if event.kind in kinds and (event.source, event.event_id) not in gone]
 
 
-def _rank(event: Event) -> tuple[int, str]:
-    return (event.revision, json.dumps([event.kind, event.at_ms, dict(event.body)], sort_keys=True))
+def _first_units(events: Sequence[ProductionEvent], materials: Mapping[str, Material]) -> dict[str, str]:
+    """The unit of what no order and no table names: that of the first event that puts it out, or else uses it.
 
-
-def _first_units(events: Sequence[Event]) -> dict[str, str]:
-    """The unit of what no order and no table names: that of the first event that puts it out, or else uses it."""
+    A lot that relies on the footprint of its material is counted in the material's unit, which that is given for.
+    """
     units: dict[str, str] = {}
+    for event in events:
+        material = materials.get(_plain(event, "material"))
+        if event.kind == "lot" and material is not None and not _plain(event, "pcf_kg_co2e"):
+            units.setdefault(_plain(event, "lot"), material.unit)
     for event in events:
         if event.kind in ("lot", "output", "scrap") and (unit := _plain(event, "unit")):
             sold = _plain(event, "as_lot") if _plain(event, "kind") == "co-product" or event.kind == "scrap" else ""
@@ -133,7 +130,7 @@ class _Reduction:
         self.outputs: list[Output] = []
         self.issues: list[Issue] = []
 
-    def take(self, event: Event) -> None:
+    def take(self, event: ProductionEvent) -> None:
         """Raises `_WrongError` on an event that cannot be used."""
         identity = f"{event.source}/{event.event_id}"
         if event.kind == "lot":
@@ -149,30 +146,23 @@ class _Reduction:
         else:
             self.outputs.append(self._output(event, identity))
 
-    def _lot(self, event: Event) -> Lot:
-        lot, kind = _text(event, "lot"), _choice(event, "kind", tuple(k for k in get_args(LotKind) if k != "made"))
+    def _lot(self, event: ProductionEvent) -> Lot:
+        lot = _text(event, "lot")
+        kind = _choice(event, "kind", _LOT_KINDS, "purchased")
         unit = self.units.get(lot, "")
-        pcf = None
-        kg = _number(event, "pcf_kg_co2e")
-        if kg is not None:
-            share = _number(event, "primary_share") or Decimal(0)
-            reference = _plain(event, "pcf_reference") or f"{kind} lot {lot}"
-            try:
-                pcf = Pcf.of(reference, kg, Fraction(share))
-            except ValueError as error:
-                raise _WrongError("lot-pcf", str(error), "correct the footprint of the lot") from error
-        return Lot(lot, unit, cast("LotKind", kind), self._quantity(event, unit), pcf, event.at_ms)
+        quantity, material = self._quantity(event, unit), _plain(event, "material")
+        return Lot(lot, unit, cast("LotKind", kind), quantity, _pcf(event, lot, kind), event.at_ms, material)
 
-    def _consumed(self, event: Event) -> tuple[str, Consumed]:
+    def _consumed(self, event: ProductionEvent) -> tuple[str, Consumed]:
         lot, material = _plain(event, "lot"), _plain(event, "material")
         if bool(lot) == bool(material):
             raise _WrongError("use-of-what", "it needs a lot or a material, and not both", "name the one that was used")
         return (lot, "lot") if lot else (material, "material")
 
-    def _output(self, event: Event, identity: str) -> Output:
+    def _output(self, event: ProductionEvent, identity: str) -> Output:
         batch = _text(event, "batch")
         kinds = tuple(kind for kind in get_args(OutputKind) if kind != "scrap")
-        kind = "scrap" if event.kind == "scrap" else _choice(event, "kind", kinds)
+        kind = "scrap" if event.kind == "scrap" else _choice(event, "kind", kinds, "good")
         as_lot = _plain(event, "as_lot")
         if kind == "co-product" and as_lot in ("", batch):
             raise _WrongError("coproduct-lot", "a co-product needs `as_lot`, a lot of its own", "name that lot")
@@ -193,7 +183,7 @@ class _Reduction:
             _number(event, "displaced_kg_co2e"),
         )
 
-    def _quantity(self, event: Event, unit: str) -> int:
+    def _quantity(self, event: ProductionEvent, unit: str) -> int:
         """The quantity in millionths of `unit`."""
         quantity, given = _number(event, "quantity"), _plain(event, "unit") or unit
         if quantity is None or not 0 <= quantity <= _QUANTITY_MAX:
@@ -205,24 +195,37 @@ class _Reduction:
         return round_half_even(exact.numerator, exact.denominator)
 
 
-def _plain(event: Event, name: str) -> str:
-    value = event.body.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _text(event: Event, name: str) -> str:
+def _text(event: ProductionEvent, name: str) -> str:
     if text := _plain(event, name):
         return text
     raise _WrongError("event-incomplete", f"a {event.kind} needs `{name}`", "send it again with a higher revision")
 
 
-def _choice(event: Event, name: str, choices: tuple[str, ...]) -> str:
-    if (text := _text(event, name)) in choices:
+def _choice(event: ProductionEvent, name: str, choices: tuple[str, ...], default: str) -> str:
+    if (text := _plain(event, name) or default) in choices:
         return text
     raise _WrongError("event-kind", f"`{name}` is one of {', '.join(choices)}, not {text!r}", "correct the event")
 
 
-def _number(event: Event, name: str) -> Decimal | None:
+def _pcf(event: ProductionEvent, lot: str, kind: str) -> Pcf | None:
+    """The footprint per unit that comes with a lot, split by origin as far as its supplier says."""
+    kg = _number(event, "pcf_kg_co2e")
+    if kg is None:
+        return None
+    supplier = _plain(event, "supplier")
+    reference = _plain(event, "pcf_reference") or (f"{supplier}: lot {lot}" if supplier else f"{kind} lot {lot}")
+    origins = {name: _number(event, f"pcf_{field}") for name, field in _ORIGINS.items()}
+    told = {name: part for name, part in origins.items() if part is not None}
+    share = _number(event, "primary_share") or Decimal(0)
+    ratings = [_number(event, f"{name}_dqr") for name in ("technological", "geographical", "temporal")]
+    try:
+        quality = DataQuality(*(None if rating is None else Fraction(rating) for rating in ratings))
+        return Pcf.of(reference, kg, Fraction(share), told, quality)
+    except ValueError as error:
+        raise _WrongError("lot-pcf", str(error), "correct the footprint of the lot") from error
+
+
+def _number(event: ProductionEvent, name: str) -> Decimal | None:
     value = event.body.get(name)
     if value is None or value == "":
         return None

@@ -14,7 +14,7 @@ A fact without `known_at` was always known; with `--known-at` only facts known b
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -24,13 +24,14 @@ from plantprint.account import EMPTY_CARRY, HourAccount, account_hour
 from plantprint.factors import Factor, builtin_factors, latest
 from plantprint.facts import Channel, EventKind, ProductionEvent, Quality, Reading
 from plantprint.footprint import footprint
-from plantprint.intervals import LOOKAHEAD, MeterSeries
+from plantprint.intervals import LOOKAHEAD, Feed, MeterSeries, binding_from_ms, hour_feeds
+from plantprint.intervals.repeats import repeat_issues
 from plantprint.ledger import Net
 from plantprint.plant.graph import PlantGraph, compile_plant
-from plantprint.plant.model import ChannelRef, Plant
+from plantprint.plant.model import ChannelRef, Meter, Plant
 from plantprint.production import Production, reduce_events
 from plantprint.quantities import decimal_text, scaled
-from plantprint.times import HOUR_MS, format_instant, hour_floor, parse_instant, to_ms
+from plantprint.times import HOUR_MS, format_instant, hour_floor, parse_instant
 
 
 class FactsError(ValueError):
@@ -123,12 +124,15 @@ def account_facts(facts: Facts, known_at: str | None = None) -> Accounts:
         for e in _known(facts.events, limit_ms)
     ]
     productions = {id(graph): reduce_events(events, graph) for _, graph in graphs}
-    firsts = {name: readings[0].t_ms - max(channel.period_s * 1000, 1) for name, (channel, readings) in series.items()}
+    firsts = {name: readings[0].t_ms - channel.period_s * 1000 for name, (channel, readings) in series.items()}
+    # A reading taken as an hour begins is the base of that hour, and belongs to the one before.
+    begin_ms = min(first - (not series[name][0].period_s) for name, first in firsts.items())
     hours: list[HourAccount] = []
     carry = EMPTY_CARRY
-    for hour_ms in range(hour_floor(min(firsts.values())), until_ms, HOUR_MS):
+    for hour_ms in range(hour_floor(begin_ms), until_ms, HOUR_MS):
         graph = _in_force(graphs, hour_ms)
-        meters, since_ms = _meters(graph, series, firsts, hour_ms)
+        later = _in_force(graphs, hour_ms + HOUR_MS)
+        meters, since_ms = _meters(graph, later, series, firsts, hour_ms)
         account = account_hour(graph, productions[id(graph)], hour_ms, meters, carry, until_ms, since_ms)
         carry = account.carry
         hours.append(account)
@@ -153,11 +157,17 @@ def _graphs(facts: Facts, limit_ms: int | None) -> list[tuple[int, PlantGraph]]:
     known = _known(facts.plants, limit_ms)
     if not known:
         raise FactsError("plants: none of them is known by then")
-    found = [
-        (-(2**62) if p.effective_at is None else _instant(p.effective_at, "effective_at"), compile_plant(p.model))
-        for p in known
-    ]
-    return sorted(found, key=lambda item: item[0])
+    return sorted(((_effective_ms(p.effective_at), compile_plant(p.model)) for p in known), key=lambda item: item[0])
+
+
+def _effective_ms(effective_at: str | None) -> int:
+    if effective_at is None:
+        return -(2**62)
+    effective_ms = _instant(effective_at, "effective_at")
+    if effective_ms != hour_floor(effective_ms):
+        remedy = f"write {format_instant(hour_floor(effective_ms))}; valid_from of a binding may lie inside an hour"
+        raise FactsError(f"effective_at: a plant takes effect at a full hour (UTC), not at {effective_at}; {remedy}")
+    return effective_ms
 
 
 def _in_force(graphs: Sequence[tuple[int, PlantGraph]], at_ms: int) -> PlantGraph:
@@ -190,18 +200,34 @@ def _series(facts: Facts, limit_ms: int | None) -> dict[str, tuple[Channel, list
 
 
 def _meters(
-    graph: PlantGraph, series: Mapping[str, tuple[Channel, list[Reading]]], firsts: Mapping[str, int], hour_ms: int
+    graph: PlantGraph,
+    later: PlantGraph,
+    series: Mapping[str, tuple[Channel, list[Reading]]],
+    firsts: Mapping[str, int],
+    hour_ms: int,
 ) -> tuple[dict[str, MeterSeries], dict[str, int]]:
+    """What feeds each meter in an hour (`later`: the plant of the next one), and since when it has been there."""
     found: dict[str, MeterSeries] = {}
     since_ms: dict[str, int] = {}
     for meter in graph.plant.meters:
-        for binding in meter.bindings:
-            begins = binding.valid_from is None or to_ms(binding.valid_from) <= hour_ms
-            if binding.channel in series and begins and (binding.valid_to is None or hour_ms < to_ms(binding.valid_to)):
-                channel, readings = series[binding.channel]
-                found[meter.id] = MeterSeries(channel, meter, Decimal(binding.ratio), _window(readings, hour_ms))
-                since_ms[meter.id] = firsts[binding.channel]
+        feeds = [f for f in hour_feeds(meter, later.meters.get(meter.id), hour_ms) if f.binding.channel in series]
+        parts = [_fed(meter, feed, series, hour_ms) for feed in feeds]
+        if parts:
+            found[meter.id] = replace(parts[0], following=tuple(parts[1:]))
+        if begun := [max(firsts[b.channel], binding_from_ms(b)) for b in meter.bindings if b.channel in series]:
+            since_ms[meter.id] = min(begun)
     return found, since_ms
+
+
+def _fed(meter: Meter, feed: Feed, series: Mapping[str, tuple[Channel, list[Reading]]], hour_ms: int) -> MeterSeries:
+    """What feeds a meter under a binding, with the power that spreads it."""
+    ratio = Decimal(feed.binding.ratio)
+    channel, readings = series[feed.binding.channel]
+    fed = MeterSeries(channel, meter, ratio, _window(readings, hour_ms), feed.from_ms, feed.to_ms)
+    if feed.binding.power is None or feed.binding.power not in series:
+        return fed
+    channel, readings = series[feed.binding.power]
+    return replace(fed, power=MeterSeries(channel, meter, ratio, _window(readings, hour_ms)))
 
 
 def _window(readings: Sequence[Reading], hour_ms: int) -> tuple[Reading, ...]:
@@ -232,6 +258,7 @@ def accounts_json(accounts: Accounts) -> dict[str, Any]:
             totals[key.source] = totals.get(key.source, 0) + amount
     names = sorted({*accounts.production.batches, *batches})
     issues = {*accounts.production.issues, *(issue for hour in accounts.hours for issue in hour.issues)}
+    issues |= {*repeat_issues((hour.hour_ms, hour.meters) for hour in accounts.hours)}
     return {
         "site": accounts.graph.plant.site.id,
         "postings": postings,

@@ -1,12 +1,11 @@
 """Production events reduced to what ran where: jobs, states, batches and shipments, whatever order they arrived in."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from plantprint.activities import Activity, reduce_activities
-from plantprint.event_fields import plain_text, positive_micro
+from plantprint.event_fields import latest_events, plain_text, positive_micro
 from plantprint.facts import Issue, ProductionEvent
 from plantprint.plant.graph import PlantGraph
 from plantprint.quantities import MICRO
@@ -89,7 +88,7 @@ def reduce_events(events: Iterable[ProductionEvent], graph: PlantGraph) -> Produ
     """
     work = _Reduction(graph)
     by_kind: dict[str, list[ProductionEvent]] = defaultdict(list)
-    for event in work.withdrawn(_latest(events)):
+    for event in work.withdrawn(latest_events(events)):
         by_kind[event.kind].append(event)
     work.order(by_kind["order"])
     work.run(by_kind["job_start"], by_kind["job_end"])
@@ -107,20 +106,6 @@ def reduce_events(events: Iterable[ProductionEvent], graph: PlantGraph) -> Produ
         tuple(sorted(set(work.issues))),
         activities,
     )
-
-
-def _latest(events: Iterable[ProductionEvent]) -> list[ProductionEvent]:
-    """One event per identity, in order of time and identity."""
-    latest: dict[tuple[str, str], ProductionEvent] = {}
-    for event in events:
-        key = (event.source, event.event_id)
-        if key not in latest or _rank(event) > _rank(latest[key]):
-            latest[key] = event
-    return sorted(latest.values(), key=lambda event: (event.at_ms, event.source, event.event_id))
-
-
-def _rank(event: ProductionEvent) -> tuple[int, str]:
-    return (event.revision, json.dumps([event.kind, event.at_ms, event.body], sort_keys=True))
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from plantprint.activities import Activity
 from plantprint.allocation import Account
+from plantprint.divide_arrays import divide_arrays
 from plantprint.drivers import Inferred, processing, units_behind, window_weights
 from plantprint.facts import Issue, Quality
-from plantprint.ledger import Net, Portion, PostingKey
+from plantprint.ledger import Net, Portion, PostingKey, posting_key
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Production
 from plantprint.quantities import divide
@@ -22,6 +25,10 @@ from plantprint.times import HOUR_MS, format_instant
 from plantprint.windows import Calendar, IdleRule, Window
 
 Outcome = Literal["spread", "carried", "overhead"]
+Postings = list[tuple[PostingKey, int]]
+"""Amounts to add up; a key may come several times."""
+# What 64 bits certainly hold.
+_SMALL = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +103,14 @@ class Closed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """An hour's movements between accounts, which add up to nothing, and what comes of them.
+    """What comes of an hour's ends of windows.
 
     `missing_ms` is by batch the unknown time behind what it was given.
     """
 
-    moved: Net = field(default_factory=dict)
     missing_ms: dict[str, int] = field(default_factory=dict)
     closed: list[Closed] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
-
-    def move(self, hour_ms: int, giver: Account, taker: Account, layer: StockLayer, portion: Portion) -> None:
-        source, entered_ms, quality, amount = layer
-        self._add(PostingKey(hour_ms, *giver, source, entered_ms, quality), -amount)
-        self._add(PostingKey(hour_ms, *taker, source, entered_ms, quality, portion), amount)
-
-    def _add(self, key: PostingKey, amount: int) -> None:
-        self.moved[key] = self.moved.get(key, 0) + amount
 
 
 def window_end(graph: PlantGraph, place: str, hour_ms: int, until_ms: int) -> int | None:
@@ -123,12 +121,14 @@ def window_end(graph: PlantGraph, place: str, hour_ms: int, until_ms: int) -> in
     return max(ends, default=None)
 
 
-def enter_activities(graph: PlantGraph, production: Production, hour_ms: int) -> tuple[Net, list[Arrival], list[Issue]]:
+def enter_activities(
+    graph: PlantGraph, production: Production, hour_ms: int
+) -> tuple[Postings, list[Arrival], list[Issue]]:
     """Postings of the activities whose span ends in the hour, over the jobs that processed in it.
 
     Where none did, the amount waits at its work unit or pool like what is idle there, or is overhead.
     """
-    net: Net = {}
+    postings: Postings = []
     arrivals: list[Arrival] = []
     issues: list[Issue] = []
     for activity in production.activities:
@@ -154,9 +154,8 @@ def enter_activities(graph: PlantGraph, production: Production, hour_ms: int) ->
         shares = divide(activity.amount, [weights[taker] for taker in sorted(weights)])
         for taker, share in zip(sorted(weights), shares, strict=True):
             portion: Portion = "idle" if taker.kind == "batch" else "direct"
-            key = PostingKey(hour_ms, *taker, *layer[:3], portion)
-            net[key] = net.get(key, 0) + share
-    return net, arrivals, issues
+            postings.append((PostingKey(hour_ms, *taker, *layer[:3], portion), share))
+    return postings, arrivals, issues
 
 
 def spread_hour(
@@ -167,8 +166,12 @@ def spread_hour(
     before: Pending,
     arrivals: Sequence[Arrival],
     inferred: Inferred,
+    net: Net,
 ) -> tuple[Spread, Pending]:
-    """Takes what arrived in the hour and ends the windows that end in it, as far as the site's time has come."""
+    """Takes what arrived in the hour and ends the windows that end in it, as far as the site's time has come.
+
+    Movements between accounts, which add up to nothing, are added to `net`.
+    """
     result = Spread()
     waiting = {account: wait for account, wait in before.waiting.items() if account.id in graph.idle}
     worked: dict[str, dict[Account, int]] = {}
@@ -183,8 +186,9 @@ def spread_hour(
                     known = waiting.get(arrival.account, Waiting())
                     waiting[arrival.account] = known.plus(arrival.layers, arrival.missing_ms)
             if window.end_ms <= min(to_ms, until_ms):
+                by_unit = _by_unit(book)
                 for place, rule in rules.items():
-                    _close(graph, production, _Ending(hour_ms, place, rule, window), book, waiting, result)
+                    _close(graph, production, _Ending(hour_ms, place, rule, window, net), by_unit, waiting, result)
                 book = {}
         worked[calendar.name] = book
     kept = {account: wait for account, wait in waiting.items() if wait.layers or wait.missing_ms}
@@ -198,24 +202,33 @@ def _by_calendar(graph: PlantGraph) -> dict[Calendar, dict[str, IdleRule]]:
     return found
 
 
+def _by_unit(worked: Mapping[Account, int]) -> dict[str, dict[Account, int]]:
+    found: dict[str, dict[Account, int]] = {}
+    for account, time_ms in worked.items():
+        found.setdefault(account.work_unit, {})[account] = time_ms
+    return found
+
+
 class _Ending(NamedTuple):
     hour_ms: int
     place: str
     rule: IdleRule
     window: Window
+    net: Net
 
 
 def _close(
     graph: PlantGraph,
     production: Production,
     ending: _Ending,
-    worked: Mapping[Account, int],
+    worked: Mapping[str, Mapping[Account, int]],
     waiting: dict[Account, Waiting],
     result: Spread,
 ) -> None:
-    hour_ms, place, rule, window = ending
-    units = units_behind(graph, place)
-    took_part = {account: time_ms for account, time_ms in worked.items() if account.work_unit in units}
+    hour_ms, place, rule, window, net = ending
+    took_part: dict[Account, int] = {}
+    for unit in units_behind(graph, place):
+        took_part |= worked.get(unit, {})
     outcome: Outcome = "spread" if took_part else "overhead" if window.ends_month else "carried"
     result.closed.append(Closed(place, window.start_ms, window.end_ms, outcome))
     accounts = sorted(account for account in waiting if account.id == place)
@@ -228,18 +241,34 @@ def _close(
     else:
         result.issues.append(_no_job(place, window, hour_ms))
     for account in accounts:
-        _hand_out(hour_ms, account, waiting.pop(account), weights, result)
+        waited = waiting.pop(account)
+        _hand_out(hour_ms, account, waited, weights, net)
+        for batch in {taker.id for taker in weights if taker.kind == "batch"} if waited.missing_ms else ():
+            result.missing_ms[batch] = result.missing_ms.get(batch, 0) + waited.missing_ms
 
 
-def _hand_out(hour_ms: int, giver: Account, waited: Waiting, weights: Mapping[Account, int], result: Spread) -> None:
+def _hand_out(hour_ms: int, giver: Account, waited: Waiting, weights: Mapping[Account, int], net: Net) -> None:
     takers = sorted(weights)
     portion: Portion = "direct" if takers[0].kind == "overhead" else "idle"
-    for source, entered_ms, quality, amount in waited.layers:
-        for taker, share in zip(takers, divide(amount, [weights[taker] for taker in takers]), strict=True):
+    begins = [(hour_ms, *taker) for taker in takers]
+    shares = _divided(waited.layers, [weights[taker] for taker in takers])
+    for (source, entered_ms, quality, amount), given in zip(waited.layers, shares, strict=True):
+        key = PostingKey(hour_ms, *giver, source, entered_ms, quality)
+        net[key] = net.get(key, 0) - amount
+        ends = (source, entered_ms, quality, portion)
+        for begin, share in zip(begins, given, strict=True):
             if share:
-                result.move(hour_ms, giver, taker, (source, entered_ms, quality, share), portion)
-    for batch in {taker.id for taker in takers if taker.kind == "batch"} if waited.missing_ms else ():
-        result.missing_ms[batch] = result.missing_ms.get(batch, 0) + waited.missing_ms
+                key = posting_key(begin + ends)
+                net[key] = net.get(key, 0) + share
+
+
+def _divided(layers: Sequence[StockLayer], weights: list[int]) -> list[list[int]]:
+    """By layer its shares by weight."""
+    amounts = [amount for _, _, _, amount in layers]
+    if max(amounts, default=0) < _SMALL and sum(weights) < _SMALL:
+        shares: list[list[int]] = divide_arrays(np.array(amounts, np.int64), np.array([weights], np.int64)).tolist()
+        return shares
+    return [divide(amount, weights) for amount in amounts]
 
 
 def _no_job_in_activity(activity: Activity, hour_ms: int) -> Issue:

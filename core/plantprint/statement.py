@@ -7,9 +7,11 @@ from typing import Literal
 
 import orjson
 
-from plantprint.footprint import BOUNDARY, METHOD, Footprint
+from plantprint.footprint import BOUNDARY, Footprint
 from plantprint.ledger import PostingKey
-from plantprint.plant.model import Flow
+from plantprint.plant.model import Flow, Text
+from plantprint.product import ProductFootprint
+from plantprint.product_json import product_json
 from plantprint.production import Batch, Shipment
 from plantprint.quantities import EMISSION_SCALE, decimal_text, round_half_even
 from plantprint.times import format_instant
@@ -34,18 +36,24 @@ def build_statement(
     shipment: Shipment,
     batch: Batch,
     footprint: Footprint,
+    product: ProductFootprint,
+    period: tuple[int, int],
     net: Mapping[PostingKey, int],
     status: Status,
     missing_ms: int,
     plant_model_version: int,
     known_at_ms: int,
     exempted: Iterable[Flow] = (),
+    rules: Iterable[Text] = (),
 ) -> Statement:
     """Freezes the footprint of `net`, the batch's postings as known at `known_at_ms`; equal facts give equal bytes.
 
-    `exempted` are the plant's flows of disposition `outside`: what nobody carries, each with its reason.
+    `product` is the same with all that went into the batch, `period` from when to when it was made, `rules` how its
+    amounts were allocated. `exempted` are the plant's flows of disposition `outside`: what nobody carries, each with its
+    reason.
     """
-    result = footprint.to_json()
+    result, whole = footprint.to_json(), product_json(product)
+    sentences = [*rules]
     body = {
         "format": FORMAT,
         "site": site,
@@ -54,14 +62,16 @@ def build_statement(
             "at": format_instant(shipment.at_ms),
             "customer": shipment.customer,
             "quantity": _text(shipment.quantity_micro),
-            "partial_footprint_kg_co2e": _part_shipped(footprint, batch, shipment),
+            "partial_footprint_kg_co2e": _part_shipped(footprint.emission, batch.quantity_micro, shipment),
+            "product_footprint_kg_co2e": _part_shipped(product.kg, product.quantity_micro, shipment),
         },
         "batch": {"id": batch.batch, "product": batch.product, "quantity": _text(batch.quantity_micro)},
         "declared_unit": batch.unit,
         "boundary": BOUNDARY,
-        "method": METHOD,
+        "method": footprint.method,
+        "reference_period": {"start": format_instant(period[0]), "end": format_instant(period[1])},
         "status": status,
-        "incomplete": missing_ms > 0 or not footprint.complete,
+        "incomplete": missing_ms > 0 or not footprint.complete or bool(product.reasons),
         "missing_ms": missing_ms,
         "partial_footprint_kg_co2e": result["kg_co2e"],
         "partial_footprint_kg_co2e_per_unit": result["kg_co2e_per_unit"],
@@ -79,6 +89,8 @@ def build_statement(
                 "inventory",
             )
         },
+        "product_footprint": whole,
+        "allocation_rules": {"en": [text.en for text in sentences], "zh": [text.zh for text in sentences]},
         "factors": result["factors"],
         "issues": result["issues"],
         "exempted_emissions": [{"from": f.giver, "to": f.taker, "reason": f.reason} for f in exempted],
@@ -105,11 +117,10 @@ def _text(amount: int | None) -> str | None:
     return None if amount is None else decimal_text(amount)
 
 
-def _part_shipped(footprint: Footprint, batch: Batch, shipment: Shipment) -> str | None:
+def _part_shipped(emission: int, made_micro: int | None, shipment: Shipment) -> str | None:
     """The shipment's share of the batch by quantity (all of it if none is named); None when that is unknown."""
     if shipment.quantity_micro is None:
-        return footprint.kg_co2e
-    if not batch.quantity_micro:
+        return decimal_text(emission, EMISSION_SCALE)
+    if not made_micro:
         return None
-    part = round_half_even(footprint.emission * shipment.quantity_micro, batch.quantity_micro)
-    return decimal_text(part, EMISSION_SCALE)
+    return decimal_text(round_half_even(emission * shipment.quantity_micro, made_micro), EMISSION_SCALE)

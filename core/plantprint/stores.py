@@ -240,7 +240,7 @@ def read_level(series: MeterSeries, store: Store, hour_ms: int) -> Level | Issue
         )
         message = f"channel {series.channel.key}: {error}; the store's level is unknown"
         return Issue("channel-unusable", series.meter.id, message, remedy, hour_ms)
-    readings = [reading for reading in series.readings if reading.t_ms > hour_ms]
+    readings = [r for r in series.readings if r.t_ms > hour_ms and r.quality > Quality.MISSING]
     before = [reading for reading in readings if reading.t_ms <= end_ms]
     if not before or end_ms - before[-1].t_ms > gap_ms:
         return None
@@ -250,8 +250,6 @@ def read_level(series: MeterSeries, store: Store, hour_ms: int) -> Level | Issue
     if after is not None and after.t_ms - last.t_ms <= gap_ms:
         value += Fraction((after.value - last.value) * (end_ms - last.t_ms), after.t_ms - last.t_ms)
         quality = min(quality, after.quality) if last.t_ms < end_ms else quality
-    if quality == Quality.MISSING:
-        return None
     amount = value * scale
     return Level(max(0, round_half_even(amount.numerator, amount.denominator)), quality)
 

@@ -7,8 +7,10 @@ from itertools import accumulate, pairwise
 from typing import Generic, NamedTuple, TypeVar
 
 from plantprint.production import Job, Production, StateSpan
+from plantprint.times import HOUR_MS
 
 _FOREVER = 2**62
+_DAY_MS = 24 * HOUR_MS
 _Span = TypeVar("_Span", Job, StateSpan)
 
 
@@ -64,19 +66,18 @@ def _cut(same: "_Same", work_unit: str, from_ms: int, to_ms: int, inferred: Sequ
     jobs, states = all_jobs.within(from_ms, to_ms), [*reversed(all_states.within(from_ms, to_ms)), *inferred]
     if not jobs and not states:
         return (Slice(from_ms, to_ms, None, ()),)
-    cuts = {from_ms, to_ms}
-    spans: list[Job | StateSpan] = [*jobs, *states]
-    for span in spans:
-        cuts.add(min(max(span.start_ms, from_ms), to_ms))
-        cuts.add(min(max(end_of(span), from_ms), to_ms))
+    running = [(job.start_ms, end_of(job), job) for job in jobs]
+    lasting = [(state.start_ms, end_of(state), state.state) for state in states]
+    edges = {edge for start_ms, end_ms, _ in (*running, *lasting) for edge in (start_ms, end_ms)}
+    cuts = sorted({from_ms, to_ms, *(edge for edge in edges if from_ms < edge < to_ms)})
     return tuple(
         Slice(
-            start,
-            end,
-            next((s.state for s in states if s.start_ms <= start < end_of(s)), None),
-            tuple(job for job in jobs if job.start_ms <= start < end_of(job)),
+            at_ms,
+            until_ms,
+            next((state for start_ms, end_ms, state in lasting if start_ms <= at_ms < end_ms), None),
+            tuple([job for start_ms, end_ms, job in running if start_ms <= at_ms < end_ms]),
         )
-        for start, end in pairwise(sorted(cuts))
+        for at_ms, until_ms in pairwise(cuts)
     )
 
 
@@ -108,7 +109,19 @@ def _timelines(same: _Same) -> dict[str, tuple[Spans[Job], Spans[StateSpan]]]:
     return {unit: (Spans(jobs.get(unit, [])), Spans(states.get(unit, []))) for unit in jobs.keys() | states.keys()}
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=8192)
 def _slices(same: _Same, work_unit: str, from_ms: int, to_ms: int) -> tuple[Slice, ...]:
     """An hour is asked for several times: who pays, how long it processed, what nobody reported."""
-    return _cut(same, work_unit, from_ms, to_ms, ())
+    day = from_ms // _DAY_MS
+    if to_ms > (day + 1) * _DAY_MS:
+        return _cut(same, work_unit, from_ms, to_ms, ())
+    ends, parts = _day(same, work_unit, day)
+    within = parts[bisect_right(ends, from_ms) : bisect_left(ends, to_ms) + 1]
+    return tuple([Slice(max(a, from_ms), min(b, to_ms), state, jobs) for a, b, state, jobs in within])
+
+
+@lru_cache(maxsize=1024)
+def _day(same: _Same, work_unit: str, day: int) -> tuple[list[int], tuple[Slice, ...]]:
+    """A day cut once for all its hours: where its slices end, and they."""
+    parts = _cut(same, work_unit, day * _DAY_MS, (day + 1) * _DAY_MS, ())
+    return [part.to_ms for part in parts], parts

@@ -13,12 +13,14 @@ import numpy as np
 
 from plantprint.cycles import share_cycle
 from plantprint.divide_arrays import divide_arrays
+from plantprint.exports import OnSite, Row, unconverted_ways
 from plantprint.facts import Issue, Quality
 from plantprint.flows import Flows, canonical
 from plantprint.passing import folded, passing_flows, passing_graph
 from plantprint.plant.graph import PlantGraph
-from plantprint.sharing import Held, Parcels, PoolPlan, Row, Stock, StockLayer, share_pool
+from plantprint.sharing import Held, Parcels, PoolPlan, Stock, StockLayer, share_pool
 from plantprint.stores import Draw, Layers, Levels, Stores, close_store, draw_stores
+from plantprint.times import HOUR_MS
 
 __all__ = ["Row", "Stock", "StockLayer", "Stores", "Traced", "trace"]
 
@@ -28,9 +30,10 @@ _NO_LEVELS: Levels = {}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traced:
-    """What every edge carried, by the rows of `parcels`, and what pools and stores hold at the hour's end.
+    """What every edge carried in consecutive hours, by the rows of `parcels`, and what is held at the end of them.
 
-    `lost` is what each store lost in the hour.
+    `rows` are those of the first hour; several hours have no others than the sources, each hour its own. `lost` is what
+    each store lost.
     """
 
     rows: tuple[Row, ...]
@@ -39,6 +42,24 @@ class Traced:
     stores: dict[str, Layers]
     lost: dict[str, tuple[StockLayer, ...]]
     issues: tuple[Issue, ...]
+    hours: int = 1
+
+    def hour(self, number: int) -> "Traced":
+        """One of the hours; only the last keeps something."""
+        if self.hours == 1:
+            return self
+        buckets = self.parcels.amount.shape[2] // self.hours
+        part = slice(number * buckets, (number + 1) * buckets)
+        return Traced(
+            tuple((source, entered_ms + number * HOUR_MS) for source, entered_ms in self.rows),
+            Parcels(
+                *(values[..., part] for values in (self.parcels.amount, self.parcels.quality, self.parcels.missing_ms))
+            ),
+            self.stock if number == self.hours - 1 else {},
+            self.stores,
+            {},
+            (),
+        )
 
 
 def trace(
@@ -51,24 +72,29 @@ def trace(
 ) -> Traced:
     """Traces the hour from `hour_ms`; `stock` and `stores` are what was held at its start, that of unknown nodes stays.
 
-    A store that is not in `stores` has never been accounted before. `levels` are known levels at the hour's end.
+    A store that is not in `stores` has never been accounted before. `levels` are known levels at the hour's end. Of
+    several hours, which need a plant without stores and no stock, it traces those up to the first that keeps something.
     """
+    assert flows.hours == 1 or not (graph.stores or stock), "what is held ties an hour to the one before"
     draws = draw_stores(graph, flows, stores, levels, hour_ms)
     passing = tuple(sorted(store for store, draw in draws.items() if draw.passing))
     wide = passing_graph(graph, passing) if passing else graph
     if passing:
         flows = passing_flows(wide, flows, draws)
     rows = _rows(graph, stock, draws, hour_ms)
-    shape = (len(wide.edges), len(rows), graph.buckets)
+    shape = (len(wide.edges), len(rows), flows.amount.shape[1])
     parcels = Parcels(np.zeros(shape, np.int64), np.full(shape, Quality.MEASURED, np.int8), flows.missing_ms.copy())
     _enter(graph, flows, parcels)
     for draw in draws.values():
         _give_out(graph, draw, flows, rows, parcels)
-    kept = _share(wide, flows, stock, rows, parcels)
+    hours, kept = _share(wide, flows, stock, rows, parcels, hour_ms)
     closed = {
         store: close_store(draw, _entered(wide, draw, flows, rows, parcels), levels.get(store), hour_ms)
         for store, draw in draws.items()
     }
+    if hours < flows.hours:
+        end = hours * graph.buckets
+        parcels = Parcels(parcels.amount[..., :end], parcels.quality[..., :end], parcels.missing_ms[..., :end])
     return Traced(
         rows,
         folded(graph, wide, parcels) if passing else parcels,
@@ -76,24 +102,30 @@ def trace(
         dict(sorted({**stores, **{store: end.layers for store, end in closed.items()}}.items())),
         {store: end.lost for store, end in closed.items() if end.lost},
         tuple(issue for end in closed.values() for issue in end.issues),
+        hours,
     )
 
 
 def _share(
-    graph: PlantGraph, flows: Flows, stock: Stock, rows: tuple[Row, ...], parcels: Parcels
-) -> dict[str, tuple[StockLayer, ...]]:
-    """Shares the content of all pools, upstream first; returns what they keep."""
-    generators = {source.id for source in graph.sources.values() if source.kind == "on_site"}
-    on_site = [row for row, (source, _) in enumerate(rows) if source in generators]
-    kept = {pool: layers for pool, layers in stock.items() if pool not in graph.pools}
+    graph: PlantGraph, flows: Flows, stock: Stock, rows: tuple[Row, ...], parcels: Parcels, hour_ms: int
+) -> tuple[int, dict[str, tuple[StockLayer, ...]]]:
+    """Shares the content of all pools, upstream first; returns the hours up to the first that keeps something, and that."""
+    generators = frozenset(source.id for source in graph.sources.values() if source.kind == "on_site")
+    on_site = OnSite(rows, generators, hour_ms, unconverted_ways(graph))
+    left: dict[str, Held] = {}
     for plans in _plans(graph):
         held = {plan.pool: _held(rows, stock.get(plan.pool, ())) for plan in plans}
         if len(plans) > 1:
-            left = share_cycle(plans, flows, parcels, held, on_site)
+            left |= share_cycle(plans, flows, parcels, held, on_site)
         else:
-            left = {pool: share_pool(plans[0], flows, parcels, layers, on_site) for pool, layers in held.items()}
-        kept |= {pool: layers for pool, part in left.items() if (layers := _layers(rows, part))}
-    return kept
+            left |= {pool: share_pool(plans[0], flows, parcels, layers, on_site) for pool, layers in held.items()}
+    keeping = np.logical_or.reduce([part.amount.any(axis=0) for part in left.values()], axis=0, initial=False)
+    last = int(np.argmax(keeping)) if keeping.any() else flows.hours - 1
+    kept = {pool: layers for pool, layers in stock.items() if pool not in graph.pools}
+    for pool, part in left.items():
+        if layers := _layers(rows, Held(part.amount[:, last], part.quality[:, last])):
+            kept[pool] = tuple((source, entered + last * HOUR_MS, q, a) for source, entered, q, a in layers)
+    return last + 1, kept
 
 
 def _enter(graph: PlantGraph, flows: Flows, parcels: Parcels) -> None:
@@ -148,14 +180,14 @@ def _plans(graph: PlantGraph) -> tuple[tuple[PoolPlan, ...], ...]:
 
 def _plan(graph: PlantGraph, pool: str) -> PoolPlan:
     outflows = tuple(sorted(graph.outflows[pool], key=canonical))
-    conserves = not graph.pools[pool].converts
+    claims = any(graph.sources[node].kind == "on_site" for node in unconverted_ways(graph)[pool] & graph.sources.keys())
     return PoolPlan(
         pool,
         graph.windows[pool] == "hour",
         any(edge.is_rest for edge in outflows),
         graph.inflows[pool],
         outflows,
-        tuple(n for n, edge in enumerate(outflows) if conserves and edge.taker_kind == "export"),
+        tuple(n for n, edge in enumerate(outflows) if claims and edge.taker_kind == "export"),
     )
 
 

@@ -67,6 +67,12 @@ def relative_of_limit(limit: float) -> float:
     return limit / sqrt(3)
 
 
+def meter_errors(graph: PlantGraph) -> dict[str, float]:
+    """Relative standard deviations of the meters whose accuracy class the plant declares, as errors within its limit."""
+    limits = {meter.id: meter.error_limit for meter in graph.plant.meters}
+    return {meter: relative_of_limit(float(limit)) for meter, limit in limits.items() if limit is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
     """kg CO2e: the value, its standard deviation and its lognormal 95 % interval; variance by cause in kg².

@@ -7,10 +7,14 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-PlantName = Literal["dyehouse", "steel", "pv"]
-RecordedName = Literal["steel", "pv"]
+PlantName = Literal["dyehouse", "steel", "pv", "house"]
+RecordedName = Literal["steel", "pv", "house"]
 
-_RECORDS: dict[RecordedName, str] = {"steel": "steel_daewoo_15min.csv.gz", "pv": "aew_pv_site_a_15min.csv.gz"}
+_RECORDS: dict[RecordedName, str] = {
+    "steel": "steel_daewoo_15min.csv.gz",
+    "pv": "aew_pv_site_a_15min.csv.gz",
+    "house": "uci_house_1min_submeters.csv.gz",
+}
 
 
 def plant_file(name: PlantName) -> Path:
@@ -19,7 +23,7 @@ def plant_file(name: PlantName) -> Path:
 
 
 def recorded_file(name: RecordedName) -> Path:
-    """The recorded year of a plant, CSV packed with gzip."""
+    """What was recorded of a plant, CSV packed with gzip."""
     return _folder(name) / _RECORDS[name]
 
 
@@ -57,7 +61,7 @@ def render_recorded_config(
     speed: float | Literal["max"] = "max",
     file: Path | None = None,
 ) -> str:
-    """`agent.yaml` of a gateway that replays a recorded year, `speed` recorded seconds per second, and then stops.
+    """`agent.yaml` of a gateway that replays a recorded plant, `speed` recorded seconds per second, and then stops.
 
     `file` has the columns of the one that ships, which is the default.
     """

@@ -8,10 +8,12 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 
-from plantprint.facts import EventKind, ProductionEvent
+from plantprint.facts import ProductionEvent
+from plantprint_simulators import materials
+from plantprint_simulators.materials import Yield, event
 from plantprint_simulators.process import GAS_STENTER, LINES, MACHINE, MACHINES, unit_id
 
-SOURCE = "mes"
+SOURCE = materials.SOURCE
 SLOT_S = 180
 SLOT_OFFSET_S = {1: 0, 2: 60, 3: 120}
 STEP_OFFSET_S = {"desizing": 0, "scouring-bleaching": 140, "dyeing": 317, "stentering": 552}
@@ -21,6 +23,10 @@ TWIN_LINE, TWIN_EVERY, TWIN_SLOT = 2, 10, 7
 SHIPPING_DELAY_S = 9
 ORDER_LEAD_S = 15
 LONGEST_BATCH_S = 900
+# On line 1 every ninth batch has fabric that the next one dyes again, on line 3 every seventh has scrap.
+REWORK_LINE, REWORK_EVERY, REWORK_SLOT, REWORK_KG = 1, 9, 1, 2
+SCRAP_LINE, SCRAP_EVERY, SCRAP_SLOT, SCRAP_KG = 3, 7, 2, 1
+OUTPUT_DELAY_S = 2
 _CODE_EPOCH_S = 1_767_225_600
 
 PRODUCTS = (
@@ -79,6 +85,7 @@ class Batch:
     ordered_s: int
     shipped_s: int
     jobs: tuple[Job, ...]
+    made: Yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +116,18 @@ class Schedule:
         Their ids are stable, whoever asks and how often.
         """
         batches = [batch for batch in self.batches(from_s, to_s) if batch.ordered_s >= ordered_from_s]
-        events = [event for batch in batches for event in _events(batch)]
-        due = [event for event in events if from_s * 1000 <= event.at_ms < to_s * 1000]
+        events = [each for batch in batches for each in _events(self, batch)]
+        events += materials.lots(_code(self.opening_s), self.opening_s, from_s, to_s, ordered_from_s)
+        due = [e for e in events if from_s * 1000 <= e.at_ms < to_s * 1000 or (e.kind == "lot" and ordered_from_s)]
         return sorted(due, key=lambda e: (e.at_ms, _EVENT_ORDER[e.kind], e.event_id))
 
 
-_EVENT_ORDER = {"order": 0, "job_end": 1, "job_start": 2, "shipment": 3}
+_EVENT_ORDER = {
+    name: place
+    for place, name in enumerate(
+        ("order", "lot", "job_end", "job_start", "material_use", "return", "output", "scrap", "shipment")
+    )
+}
 
 
 def draw(seed: int, low: int, high: int, *keys: str | int) -> int:
@@ -152,7 +165,19 @@ def _batch(
     product = DEEP_SHADE if deep_shade else PRODUCTS[draw(schedule.seed, 0, len(PRODUCTS) - 1, "product", line, name)]
     customer = CUSTOMERS[draw(schedule.seed, 0, len(CUSTOMERS) - 1, "customer", line, name)]
     ordered_s = max(jobs[0].start_s - ORDER_LEAD_S, schedule.opening_s)
-    return Batch(batch_id, line, product, mass_kg, customer, ordered_s, jobs[-1].end_s + SHIPPING_DELAY_S, jobs)
+    shipped_s = jobs[-1].end_s + SHIPPING_DELAY_S
+    made = _yield(schedule, line, name, mass_kg)
+    return Batch(batch_id, line, product, mass_kg, customer, ordered_s, shipped_s, jobs, made)
+
+
+def _yield(schedule: Schedule, line: int, name: str, mass_kg: int) -> Yield:
+    """What comes of a batch; those that the plant opened with and the pairs of deep shades come out whole."""
+    slot = int(name) - 1 if name.isdigit() else -1
+    if line == REWORK_LINE and slot % REWORK_EVERY == REWORK_SLOT:
+        return Yield(mass_kg, 0, REWORK_KG, f"L{line}-{_code(schedule.opening_s)}-{slot + 2:04d}")
+    if line == SCRAP_LINE and slot % SCRAP_EVERY == SCRAP_SLOT:
+        return Yield(mass_kg, SCRAP_KG)
+    return Yield(mass_kg)
 
 
 @lru_cache(maxsize=8)
@@ -197,20 +222,23 @@ def _twins(schedule: Schedule, line: int, slot: int, arrival_s: int) -> tuple[Ba
     return tuple(batches)
 
 
-def _events(batch: Batch) -> list[ProductionEvent]:
-    def event(kind: EventKind, name: str, at_s: int, **body: str | float) -> ProductionEvent:
-        return ProductionEvent(SOURCE, f"{name}.{kind}", 0, kind, at_s * 1000, {**body})
-
+def _events(schedule: Schedule, batch: Batch) -> list[ProductionEvent]:
     kg = batch.mass_kg
     events = [
         event("order", batch.id, batch.ordered_s, batch=batch.id, product=batch.product, quantity=kg, unit="kg"),
         event(
             "shipment", batch.id, batch.shipped_s,
-            shipment=f"S-{batch.id}", batch=batch.id, quantity=kg, customer=batch.customer,
+            shipment=f"S-{batch.id}", batch=batch.id, quantity=batch.made.good_kg, customer=batch.customer,
         ),
     ]  # fmt: skip
     for job in batch.jobs:
         place = {"batch": batch.id, "work_unit": job.unit, "step": job.step}
         events.append(event("job_start", job.id, job.start_s, job=job.id, weight=kg, **place))
         events.append(event("job_end", job.id, job.end_s, job=job.id))
+    lot_hour = (_code(schedule.opening_s), (batch.ordered_s - schedule.opening_s) // materials.PERIOD_S)
+    starts_s = {job.step: job.start_s for job in batch.jobs}
+    dyed_s = max((job.end_s for job in batch.jobs if job.step == "dyeing"), default=batch.jobs[-1].end_s)
+    deep_shade = batch.product == DEEP_SHADE
+    events += materials.uses(batch.id, lot_hour, batch.made, starts_s, deep_shade=deep_shade)
+    events += materials.outputs(batch.id, batch.made, dyed_s, batch.jobs[-1].end_s + OUTPUT_DELAY_S)
     return events

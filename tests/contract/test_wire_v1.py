@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plantprint.facts import Channel
+from plantprint.facts import Channel, ProductionEvent
+from plantprint.material_events import reduce_materials
 from plantprint.wire import chunk, messages, topics
 
 GOLDEN = Path(__file__).parent / "golden_v1"
@@ -46,15 +47,27 @@ def test_a_channel_table_of_release_0_1_reads_back() -> None:
     assert header.table == chunk.table_hash(body)
 
 
-@pytest.mark.parametrize("name", ["ack", "state", "event", "activity", "alert"])
+MATERIAL_KINDS = ("lot", "material_use", "output", "return", "scrap")
+
+
+@pytest.mark.parametrize("name", ["ack", "state", "event", "activity", "alert", "certificate", *MATERIAL_KINDS])
 def test_small_messages_of_release_0_1_read_back(name: str) -> None:
     raw = _golden(f"{name}.json")
     decoded = {
         "ack": messages.decode_ack, "state": messages.decode_state, "event": messages.decode_event,
-        "activity": messages.decode_event,
+        **dict.fromkeys(("activity", "certificate", *MATERIAL_KINDS), messages.decode_event),
         "alert": lambda payload: messages.Alert(**json.loads(payload)),
     }[name](raw)  # fmt: skip
     assert json.loads(messages.encode(decoded)) == json.loads(raw)
+
+
+@pytest.mark.parametrize("kind", MATERIAL_KINDS)
+def test_golden_material_events_are_facts_without_a_complaint(kind: str) -> None:
+    event = messages.to_event(messages.decode_event(_golden(f"{kind}.json")), "mes")
+    order = ProductionEvent("mes", "B-12", 0, "order", 0, {"batch": "B-12", "quantity": 1200, "unit": "kg"})
+    facts = reduce_materials([order, event], units={"B-12": "kg"})
+    assert facts.reported == ()
+    assert len([*facts.lots, *facts.uses, *facts.outputs, *facts.returns]) == 1
 
 
 def test_any_flipped_bit_is_noticed() -> None:
@@ -74,8 +87,8 @@ def test_garbage_is_unreadable_and_never_another_error(garbage: bytes) -> None:
 
 
 def test_an_unknown_version_is_told_apart_from_corruption() -> None:
-    payload = _golden("readings.bin").replace(b'"v":1', b'"v":2')
-    with pytest.raises(chunk.UnknownVersionError, match="wire version 2"):
+    payload = _golden("readings.bin").replace(b'"v":1', b'"v":3')
+    with pytest.raises(chunk.UnknownVersionError, match="wire version 3"):
         chunk.unseal(payload)
 
 

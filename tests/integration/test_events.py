@@ -8,7 +8,7 @@ from collector_harness import running, settings
 from fake_agent import NOW_MS, FakeAgent, query, wait_until
 
 from plantprint.facts import ProductionEvent
-from plantprint.times import SiteClock, format_instant
+from plantprint.times import SiteClock, format_instant, hour_floor
 from plantprint.wire import messages, topics
 from plantprint_collector import store
 
@@ -124,15 +124,16 @@ def test_store_functions(database_url: str) -> None:
         assert store.insert_event(conn, "s", event) == "known"
         conn.execute("delete from dirty")
 
-        assert store.apply_plant_model(conn, "s", "v1", plant, NOW_MS) == 1
+        hour_ms = hour_floor(NOW_MS)
+        assert store.apply_plant_model(conn, "s", "v1", plant, hour_ms) == 1
         assert store.apply_plant_model(conn, "s", "v1", plant, None) == 1
-        assert store.apply_plant_model(conn, "s", "v2", plant, NOW_MS) == 2
+        assert store.apply_plant_model(conn, "s", "v2", plant, hour_ms) == 2
         assert conn.execute("select version, effective_at is null from plant_model order by 1").fetchall() == [
             (1, True), (2, False),
         ]  # fmt: skip
         assert conn.execute("select name from site").fetchone() == ({"en": "S", "zh": "厂"},)
         assert query(database_url, MARKS) == [
-            (store.OPEN_START_MS, store.OPEN_END_MS, "model 1"), (NOW_MS, store.OPEN_END_MS, "model 2"),
+            (store.OPEN_START_MS, store.OPEN_END_MS, "model 1"), (hour_ms - HOUR_MS, store.OPEN_END_MS, "model 2"),
         ]  # fmt: skip
 
         factors = [("cn.grid", {"kg": "0.5"}), ("cn.gas", {"kg": "2"})]

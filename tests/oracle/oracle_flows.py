@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
+from oracle.oracle_events import Production
+from oracle.oracle_jobs import Slice
 from oracle.oracle_meters import Bucket
-from oracle.oracle_numbers import ESTIMATED, MEASURED, MISSING, r1
+from oracle.oracle_numbers import ESTIMATED, MEASURED, MISSING, half_even, r1
+from oracle.oracle_plant import METHODS, Edge, Plant
 
-from plantprint.plant.graph import Edge, PlantGraph
+DRIVER_UNITS = {"mass": "kg", "pieces": "piece", "area": "m2"}
 
 
 @dataclass
@@ -18,21 +22,22 @@ class EdgeHour:
     missing_ms: list[int]
 
 
-def taker_order(edge: Edge) -> tuple[str, str, int]:
-    """Canonical account order: kind, then id."""
-    return (edge.taker_kind, edge.taker, edge.index)
-
-
-def edge_hours(graph: PlantGraph, meters: Mapping[str, Sequence[Bucket]]) -> dict[int, EdgeHour]:
-    """By edge index. A rest comes after everything that feeds its pool."""
+def edge_hours(
+    plant: Plant,
+    meters: Mapping[str, Sequence[Bucket]],
+    ran: Mapping[str, Sequence[Slice]],
+    made: Production,
+    hour_ms: int,
+) -> dict[int, EdgeHour]:
+    """By edge index. A rest comes after everything that feeds its pool. `ran` is what each work unit did in the hour."""
     hours: dict[int, EdgeHour] = {}
-    for edge in graph.edges:
+    for edge in plant.edges:
         if not edge.is_rest:
-            hours[edge.index] = _metered(edge, meters, graph.buckets)
-    waiting = {edge.giver for edge in graph.edges if edge.is_rest}
+            hours[edge.index] = _metered(edge, meters, plant.buckets)
+    waiting = {edge.giver for edge in plant.edges if edge.is_rest}
     while waiting:
-        pool = next(p for p in sorted(waiting) if all(e.index in hours for e in graph.edges if e.taker == p))
-        _rests(graph, pool, hours)
+        pool = next(p for p in sorted(waiting) if all(e.index in hours for e in plant.network.taken(p)))
+        _rests(plant, pool, hours, _weights(plant, pool, ran, made, hour_ms))
         waiting.remove(pool)
     return hours
 
@@ -61,16 +66,69 @@ def spread_like(whole: int, course: Sequence[int]) -> list[int]:
     return r1(whole, [max(0, amount) for amount in course])
 
 
-def _rests(graph: PlantGraph, pool: str, hours: dict[int, EdgeHour]) -> None:
-    feeding = [hours[edge.index] for edge in graph.edges if edge.taker == pool]
-    metered = [hours[edge.index] for edge in graph.edges if edge.giver == pool and not edge.is_rest]
-    rests = sorted((edge for edge in graph.edges if edge.giver == pool and edge.is_rest), key=taker_order)
+def _rests(plant: Plant, pool: str, hours: dict[int, EdgeHour], weights: Mapping[int, list[int]]) -> None:
+    feeding, given = plant.network.taken(pool), plant.network.given(pool)
+    metered = [edge for edge in given if not edge.is_rest and edge.recovery != "cut-off"]
+    rests = sorted((edge for edge in given if edge.is_rest), key=lambda edge: edge.order)
+    behind = [hours[edge.index] for edge in (*feeding, *metered)]
     left, quality, missing = [], [], []
-    for k in range(graph.buckets):
-        left.append(sum(hour.amount[k] for hour in feeding) - sum(hour.amount[k] for hour in metered))
-        missing.append(max(hour.missing_ms[k] for hour in (*feeding, *metered)))
-        worst = min(hour.quality[k] for hour in (*feeding, *metered))
+    for k in range(plant.buckets):
+        left.append(_left(feeding, metered, rests[0], hours, k))
+        missing.append(max(hour.missing_ms[k] for hour in behind))
+        worst = min(hour.quality[k] for hour in behind)
         quality.append(min(worst, ESTIMATED) if missing[k] else worst)
-    shares = r1(max(0, sum(left)), [edge.weight for edge in rests])
-    for edge, share in zip(rests, shares, strict=True):
-        hours[edge.index] = EdgeHour(spread_like(share, left), list(quality), list(missing))
+    if rests[0].driver == "fixed":
+        shares = r1(max(0, sum(left)), [edge.weight for edge in rests])
+        parts = [spread_like(share, left) for share in shares]
+    else:
+        parts = _by_driver(spread_like(sum(left), left), rests, weights)
+    for edge, part in zip(rests, parts, strict=True):
+        hours[edge.index] = EdgeHour(part, list(quality), list(missing))
+
+
+def _left(feeding: Sequence[Edge], metered: Sequence[Edge], rest: Edge, hours: Mapping[int, EdgeHour], k: int) -> int:
+    """What came in less what is metered; of a machine that hands heat back, the energy that recovery leaves."""
+    if not any(edge.recovery in METHODS for edge in metered):
+        return sum(hours[e.index].amount[k] for e in feeding) - sum(hours[e.index].amount[k] for e in metered)
+    energy = Fraction(0)
+    for sign, edges in ((1, feeding), (-1, metered)):
+        for edge in edges:
+            assert edge.kwh is not None
+            energy += sign * edge.kwh * hours[edge.index].amount[k]
+    assert rest.kwh is not None
+    return half_even(energy / rest.kwh)
+
+
+def _by_driver(left: Sequence[int], rests: Sequence[Edge], weights: Mapping[int, list[int]]) -> list[list[int]]:
+    """Bucket by bucket by what runs behind each; where nothing does by the hour's sums, else by the fixed weights."""
+    parts: list[list[int]] = [[] for _ in rests]
+    hour = [sum(weights[edge.index]) for edge in rests]
+    for k, amount in enumerate(left):
+        now = [weights[edge.index][k] for edge in rests]
+        weigh = now if any(now) else hour if any(hour) else [edge.weight for edge in rests]
+        for part, share in zip(parts, r1(amount, weigh), strict=True):
+            part.append(share)
+    return parts
+
+
+def _weights(
+    plant: Plant, pool: str, ran: Mapping[str, Sequence[Slice]], made: Production, hour_ms: int
+) -> dict[int, list[int]]:
+    """By edge that takes a rest under a driver and bucket: running time, or the jobs' quantity x time, x its weight."""
+    found: dict[int, list[int]] = {}
+    for edge in plant.network.given(pool):
+        if not edge.is_rest or edge.driver == "fixed":
+            continue
+        weights = [0] * plant.buckets
+        for unit in plant.units_behind(edge.taker):
+            for part in ran[unit]:
+                rate = 1
+                if edge.driver != "running_time":
+                    known = [made.quantity(job.batch, DRIVER_UNITS[edge.driver]) for job in part.jobs]
+                    rate = sum(quantity or 0 for quantity in known)
+                for k in range(plant.buckets) if part.is_processing else ():
+                    start = hour_ms + k * plant.bucket_ms
+                    time_ms = min(part.to_ms, start + plant.bucket_ms) - max(part.from_ms, start)
+                    weights[k] += max(0, time_ms) * rate * edge.weight
+        found[edge.index] = weights
+    return found

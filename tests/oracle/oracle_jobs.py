@@ -1,125 +1,141 @@
-"""Oracle: a work unit's amounts cut at jobs, states and hours and given to batches and idle (section 4)."""
+"""Oracle: what a work unit did, and who takes what it used in each segment of an hour (section 4)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
+from typing import NamedTuple
 
-from oracle.oracle_numbers import HOUR_MS, MEASURED, r1
-from oracle.oracle_trace import Content, Row
+from oracle.oracle_events import FOREVER, Job, Production, State
+from oracle.oracle_meters import Bucket
+from oracle.oracle_numbers import HOUR_MS, MICRO, MISSING, converted, number
+from oracle.oracle_plant import Plant, Unit
+from oracle.oracle_time import Calendar, Window
 
-from plantprint.plant.graph import Place
-from plantprint.production import Job, StateSpan
 
-
-@dataclass(frozen=True, order=True)
-class Account:
-    """Where an amount ends: account kind and id, work unit, step."""
+class Account(NamedTuple):
+    """Where an amount ends."""
 
     kind: str
     id: str
-    work_unit: str = ""
+    unit: str = ""
     step: str = ""
 
 
-Shares = list[tuple[Account, int]]
+Shares = list[tuple[Account, Fraction]]
 
 
 @dataclass(frozen=True)
-class Posted:
-    """An amount of a row on an account, with the worst quality behind it."""
+class Slice:
+    """A span of time in which nothing changes: the state, None if nobody knows, and the jobs that run."""
 
-    account: Account
-    row: Row
-    amount: int
-    quality: int
+    from_ms: int
+    to_ms: int
+    state: str | None
+    jobs: tuple[Job, ...]
+
+    @property
+    def is_processing(self) -> bool:
+        return self.state == "processing" or (self.state is None and bool(self.jobs))
 
 
 @dataclass(frozen=True)
-class UnitFacts:
-    """What is known of one work unit: its place, its jobs and states, and the rules of steps."""
-
-    place: Place
-    jobs: Sequence[Job]
-    states: Sequence[StateSpan]
-    rules: Mapping[str, str]
-
-    def cuts(self, hour_ms: int) -> list[int]:
-        instants = {hour_ms, hour_ms + HOUR_MS}
-        spans: list[Job | StateSpan] = [*self.jobs, *self.states]
-        for span in spans:
-            instants |= {edge for edge in (span.start_ms, span.end_ms) if edge is not None}
-        return sorted(t_ms for t_ms in instants if hour_ms <= t_ms <= hour_ms + HOUR_MS)
-
-    def takers(self, start_ms: int, end_ms: int, hour_ms: int) -> Shares:
-        """Who takes the time between two cuts, and with which weight, in canonical order."""
-        running = [job for job in self.jobs if _covers(job, start_ms, end_ms)]
-        state = next((span.state for span in self.states if _covers(span, start_ms, end_ms)), None)
-        if state == "processing":
-            return self._shared(running) or self._apart("unassigned")
-        if state == "setup":
-            return self._shared(running or self._next(end_ms, hour_ms)) or self._apart("idle")
-        if state == "clean-down":
-            return self._shared(running or self._last(start_ms, hour_ms)) or self._apart("idle")
-        if state is None:
-            return self._shared(running) or self._apart("idle")
-        return self._apart("idle")
-
-    def _apart(self, kind: str) -> Shares:
-        return [(Account(kind, self.place.work_unit, self.place.work_unit, self.place.step), 1)]
-
-    def _next(self, from_ms: int, hour_ms: int) -> list[Job]:
-        later = [job for job in self.jobs if from_ms <= job.start_ms < hour_ms + HOUR_MS]
-        first = min((job.start_ms for job in later), default=0)
-        return [job for job in later if job.start_ms == first]
-
-    def _last(self, until_ms: int, hour_ms: int) -> list[Job]:
-        ends = [job.end_ms for job in self.jobs if job.end_ms is not None and hour_ms < job.end_ms <= until_ms]
-        return [job for job in self.jobs if ends and job.end_ms == max(ends)]
-
-    def _shared(self, jobs: Sequence[Job]) -> Shares:
-        ways = {self.rules.get(job.step, "weight") for job in jobs}
-        if len(jobs) > 1 and "exclusive" in ways:
-            return self._apart("conflict")
-        weights: dict[Account, int] = {}
-        for job in jobs:
-            account = Account("batch", job.batch, job.work_unit, job.step or self.place.step)
-            weights[account] = weights.get(account, 0) + (1 if ways == {"equal"} else job.weight)
-        return sorted(weights.items())
+class Segment:
+    from_ms: int
+    to_ms: int
+    shares: Shares
 
 
-def _covers(span: Job | StateSpan, start_ms: int, end_ms: int) -> bool:
-    return span.start_ms <= start_ms and (span.end_ms is None or span.end_ms >= end_ms)
+def slices(made: Production, unit: str, from_ms: int, to_ms: int, inferred: Sequence[State]) -> list[Slice]:
+    """A reported state counts before an inferred one."""
+    jobs = [job for job in made.jobs if job.unit == unit and job.start_ms < to_ms and job.end_ms > from_ms]
+    states = [state for state in (*made.states, *inferred) if state.unit == unit]
+    spans: list[Job | State] = [*jobs, *states]
+    edges = {from_ms, to_ms} | {t_ms for span in spans for t_ms in (span.start_ms, span.end_ms)}
+    return [
+        Slice(
+            start,
+            end,
+            next((state.state for state in states if state.start_ms <= start and end <= state.end_ms), None),
+            tuple(job for job in jobs if job.start_ms <= start and end <= job.end_ms),
+        )
+        for start, end in pairwise(sorted(t_ms for t_ms in edges if from_ms <= t_ms <= to_ms))
+    ]
 
 
-def give(facts: UnitFacts, came: Sequence[Content], hour_ms: int) -> list[Posted]:
-    """One work unit's hour: `came` is what arrived in each bucket."""
-    at = facts.cuts(hour_ms)
-    segments: list[tuple[int, int, Shares]] = []
-    for start, end in pairwise(at):
-        shares = facts.takers(start, end, hour_ms)
-        if segments and segments[-1][2] == shares:  # an edge that changes nothing for anyone cuts nothing
-            segments[-1] = (segments[-1][0], end, shares)
-        else:
-            segments.append((start, end, shares))
-    pieces = _cut(came, [(start, end) for start, end, _ in segments], hour_ms)
-    posted = []
-    for (_, _, shares), piece in zip(segments, pieces, strict=True):
-        for row, (amount, quality) in piece.items():
-            for (account, _), share in zip(shares, r1(amount, [weight for _, weight in shares]), strict=True):
-                posted.append(Posted(account, row, share, quality))
-    return posted
+def inferred_states(plant: Plant, unit: str, buckets: Sequence[Bucket], hour_ms: int) -> list[State]:
+    """From the mean power on a meter; nothing where a bucket of it is missing."""
+    rule = plant.inferred[unit]
+    kwh = converted(plant.meters[rule["meter"]]["unit"], "kWh")
+    assert kwh is not None
+    several = max(1, rule.get("mean_over_s", 300) // plant.bucket_s)
+    found = []
+    for first in range(0, len(buckets), several):
+        part = buckets[first : first + several]
+        if any(bucket.quality == MISSING for bucket in part):
+            continue
+        hours = Fraction(len(part) * plant.bucket_ms, HOUR_MS)
+        kw = sum(bucket.amount for bucket in part) * kwh / MICRO / hours
+        state = (
+            "processing" if kw >= number(rule["processing_kw"]) else "idle" if kw >= number(rule["idle_kw"]) else "off"
+        )
+        start_ms = hour_ms + first * plant.bucket_ms
+        found.append(State(unit, state, start_ms, start_ms + len(part) * plant.bucket_ms))
+    return found
 
 
-def _cut(came: Sequence[Content], spans: Sequence[tuple[int, int]], hour_ms: int) -> list[Content]:
-    """Buckets cut by time where segments end inside them, and summed per segment; quality of every bucket touched."""
-    pieces: list[Content] = [{} for _ in spans]
-    length = HOUR_MS // len(came)
-    for k, content in enumerate(came):
-        first = hour_ms + k * length
-        shared = [max(0, min(first + length, end) - max(first, start)) for start, end in spans]
-        for row, (amount, quality) in content.items():
-            for n, part in enumerate(r1(amount, shared)):
-                if shared[n]:
-                    known, worst = pieces[n].get(row, (0, MEASURED))
-                    pieces[n][row] = (known + part, min(worst, quality))
-    return pieces
+def account_of(job: Job) -> Account:
+    return Account("batch", job.batch, job.unit, job.step)
+
+
+def segments(
+    plant: Plant, made: Production, unit: Unit, hour_ms: int, inferred: Sequence[State], calendar: Calendar | None
+) -> list[Segment]:
+    """The hour cut where someone else pays; what is idle also where a window ends."""
+    end_ms = hour_ms + HOUR_MS
+    windows = [(hour_ms, end_ms, Window(hour_ms, end_ms, ends_month=False))]
+    windows = windows if calendar is None else calendar.parts(hour_ms, end_ms)
+    found: list[Segment] = []
+    for from_ms, to_ms, window in windows:
+        # Without windows an hour knows nothing of the one before; with them, of a job that ended as the window began.
+        opens_ms = window.start_ms if calendar is None else window.start_ms - 1
+        near = [j for j in made.jobs if j.unit == unit.id and j.start_ms < window.end_ms and j.end_ms > opens_ms]
+        for part in slices(made, unit.id, from_ms, to_ms, inferred):
+            shares = _takers(part, near, plant.rules, unit)
+            is_new_window = part.from_ms == from_ms and shares[0][0].kind == "idle"
+            if found and found[-1].shares == shares and not is_new_window:
+                found[-1] = Segment(found[-1].from_ms, part.to_ms, shares)
+            else:
+                found.append(Segment(part.from_ms, part.to_ms, shares))
+    return found
+
+
+def _takers(part: Slice, near: Sequence[Job], rules: Mapping[str, str], unit: Unit) -> Shares:
+    """The table of section 4."""
+    idle: Shares = [(Account("idle", unit.id, unit.id, unit.step), Fraction(1))]
+    if part.is_processing:
+        unassigned: Shares = [(Account("unassigned", unit.id, unit.id, unit.step), Fraction(1))]
+        return _shared(part.jobs, rules, unit) or unassigned
+    if part.state == "setup":
+        later = [job for job in near if job.start_ms >= part.to_ms]
+        first_ms = min((job.start_ms for job in later), default=0)
+        return _shared(part.jobs or [job for job in later if job.start_ms == first_ms], rules, unit) or idle
+    if part.state == "clean-down":
+        before = [job for job in near if job.end_ms <= part.from_ms]
+        last_ms = max((job.end_ms for job in before), default=0)
+        return _shared(part.jobs or [job for job in before if job.end_ms == last_ms], rules, unit) or idle
+    return idle
+
+
+def _shared(jobs: Sequence[Job], rules: Mapping[str, str], unit: Unit) -> Shares:
+    ways = {rules.get(job.step, "weight") for job in jobs}
+    if len(jobs) > 1 and "exclusive" in ways:
+        return [(Account("conflict", unit.id, unit.id, unit.step), Fraction(1))]
+    weights: dict[Account, Fraction] = {}
+    for job in jobs:
+        weight = Fraction(1) if ways == {"equal"} else job.weight
+        weights[account_of(job)] = weights.get(account_of(job), Fraction(0)) + weight
+    return sorted(weights.items())
+
+
+__all__ = ["FOREVER", "Account", "Segment", "Shares", "Slice", "account_of", "inferred_states", "segments", "slices"]

@@ -1,190 +1,134 @@
-"""Oracle: proportional sharing (section 3): what of each source goes along each edge in each bucket, and what stays."""
+"""Oracle: what of each source goes along each edge in each bucket (section 3): groups upstream first, stores around them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from oracle.oracle_flows import EdgeHour, taker_order
-from oracle.oracle_numbers import MEASURED, r1
-from oracle.oracle_solve import solve
+from oracle.oracle_flows import EdgeHour
+from oracle.oracle_numbers import ESTIMATED, MEASURED, r1
+from oracle.oracle_plant import Edge, Network, Plant
+from oracle.oracle_sharing import Content, Held, Row, Sharing, add
+from oracle.oracle_stores import Draw, Known, Layer, Parts, close, draw
 
-from plantprint.plant.graph import Edge, Group, PlantGraph
-
-Row = tuple[str, int]
-"""Source, hour of entry."""
-Content = dict[Row, tuple[int, int]]
-"""Amount and the worst quality behind it."""
-Held = dict[str, Content]
+Stores = Mapping[str, list[Layer]]
 
 
 @dataclass
 class Traced:
-    """By edge index and bucket what goes along; by pool what stays at the end of the hour."""
+    """By edge and bucket what goes along and how long a meter behind it is unknown; what stays where at the hour's end."""
 
     along: dict[int, list[Content]]
+    missing_ms: dict[int, list[int]]
     stock: Held = field(default_factory=dict)
+    stores: dict[str, list[Layer]] = field(default_factory=dict)
+    lost: dict[str, Parts] = field(default_factory=dict)
 
 
-def add(content: Content, row: Row, amount: int, quality: int) -> None:
-    """A nothing that was only estimated counts: what is summed with it may be short."""
-    if amount or quality < MEASURED:
-        known, worst = content.get(row, (0, MEASURED))
-        content[row] = (known + amount, min(worst, quality))
-
-
-def trace_hour(graph: PlantGraph, flows: Mapping[int, EdgeHour], stock: Mapping[str, Content], hour_ms: int) -> Traced:
-    traced = Traced({edge.index: [{} for _ in range(graph.buckets)] for edge in graph.edges})
-    for edge in graph.edges:
-        if edge.giver_kind == "source":
-            hour = flows[edge.index]
-            for k in range(graph.buckets):
-                add(traced.along[edge.index][k], (edge.giver, hour_ms), hour.amount[k], hour.quality[k])
-    for group in graph.groups:
-        _Sharing(graph, group, flows, traced, hour_ms).work({pool: stock.get(pool, {}) for pool in group.pools})
+def trace_hour(
+    plant: Plant, flows: Mapping[int, EdgeHour], stock: Held, stores: Stores, levels: Mapping[str, Known], hour_ms: int
+) -> Traced:
+    draws = {
+        store: draw(
+            stores.get(store),
+            sum(sum(flows[edge.index].amount) for edge in plant.network.taken(store)),
+            sum(sum(flows[edge.index].amount) for edge in plant.network.given(store)),
+            levels.get(store),
+        )
+        for store in plant.stores
+    }
+    network, wide = _with_passing(plant, flows, {store: one for store, one in draws.items() if one.passing})
+    traced = Traced({e.index: [{} for _ in range(plant.buckets)] for e in network.edges}, {})
+    for edge in network.edges:
+        traced.missing_ms[edge.index] = list(wide[edge.index].missing_ms)
+        for k in range(plant.buckets) if edge.giver_kind == "source" else ():
+            add(
+                traced.along[edge.index][k],
+                (edge.giver, hour_ms),
+                wide[edge.index].amount[k],
+                wide[edge.index].quality[k],
+            )
+    for store, one in draws.items():
+        _give_out(network.given(store), one, wide, traced)
+    generators = {source for source, body in plant.sources.items() if body["kind"] == "on_site"}
+    for group in network.groups:
+        sharing = Sharing(network, group, wide, traced.along, traced.missing_ms, generators, hour_ms)
+        traced.stock |= sharing.work({pool: stock.get(pool, {}) for pool in group.pools})
+    for store, one in draws.items():
+        entered = _entered(network.taken(store), wide, traced)
+        traced.stores[store], lost = close(plant.stores[store], one, entered, levels.get(store), hour_ms)
+        traced.lost |= {store: lost} if lost else {}
+    _fold(plant, network, traced)
     return traced
 
 
-@dataclass
-class _Sharing:
-    """One group (a pool alone is a group too) in one hour."""
+def _give_out(edges: list[Edge], one: Draw, flows: Mapping[int, EdgeHour], traced: Traced) -> None:
+    """What was held goes over the ways out in proportion to the hour, and over the hour by the course of each."""
+    edges = sorted(edges, key=lambda edge: edge.order)
+    buckets = range(len(next(iter(flows.values())).amount))
+    worst = min((quality for edge in edges for quality in flows[edge.index].quality), default=MEASURED)
+    for edge in edges:
+        traced.missing_ms[edge.index] = [max(flows[e.index].missing_ms[k] for e in edges) for k in buckets]
+    for row, (amount, quality) in _by_row(one.taken).items() if edges else ():
+        shares = r1(amount, [sum(flows[edge.index].amount) for edge in edges])
+        for edge, share in zip(edges, shares, strict=True):
+            for k, part in enumerate(r1(share, flows[edge.index].amount)):
+                if part:
+                    add(traced.along[edge.index][k], row, part, min(quality, worst))
 
-    graph: PlantGraph
-    group: Group
-    flows: Mapping[int, EdgeHour]
-    traced: Traced
-    hour_ms: int
-    start: Held = field(default_factory=dict)
 
-    @property
-    def given(self) -> list[Edge]:
-        return [edge for edge in self.graph.edges if edge.giver in self.group.pools]
+def _by_row(parts: Parts) -> Content:
+    content: Content = {}
+    for (source, at_ms, quality), amount in parts.items():
+        add(content, (source, at_ms), amount, quality)
+    return content
 
-    @property
-    def leaving(self) -> list[Edge]:
-        return sorted((edge for edge in self.given if edge.taker not in self.group.pools), key=taker_order)
 
-    def work(self, held: Held) -> None:
-        every = list(range(self.graph.buckets))
-        self.start = held
-        for window in [every] if self.group.window == "hour" else [[k] for k in every]:
-            content: Held = {pool: dict(held[pool]) for pool in self.group.pools}
-            for edge in self.graph.edges:
-                if edge.taker in self.group.pools and edge.giver not in self.group.pools:
-                    for k in window:
-                        for row, (amount, quality) in self.traced.along[edge.index][k].items():
-                            add(content[edge.taker], row, amount, quality)
-            held = self._window(content, window)
-        for pool, kept in held.items():
-            left = {row: (amount, self._cycle_worst(row, quality)) for row, (amount, quality) in kept.items() if amount}
-            if left:
-                self.traced.stock[pool] = left
+def _entered(edges: list[Edge], flows: Mapping[int, EdgeHour], traced: Traced) -> Parts:
+    """What came in and stays; with a meter on the way unknown it is an estimate."""
+    content: Content = {}
+    for edge in edges:
+        for bucket in traced.along[edge.index]:
+            for row, (amount, quality) in bucket.items():
+                add(content, row, amount, quality)
+    unknown = any(any(traced.missing_ms[e.index]) or any(flows[e.index].missing_ms) for e in edges)
+    worst = ESTIMATED if unknown else MEASURED
+    return {(*row, min(quality, worst)): amount for row, (amount, quality) in content.items() if amount}
 
-    def _window(self, content: Held, window: Sequence[int]) -> Held:
-        """Divides what the pools hold over the edges that leave the group; returns what finds no way out."""
-        size = {edge.index: edge.share * sum(self._amounts(edge, window)) for edge in self.given}
-        rows = sorted({row for pool in content for row in content[pool]}, key=self._row_order)
-        before = {row: sum(content[pool].get(row, (0, 0))[0] for pool in content) for row in rows}
-        taken, amounts, size = self._export_first(content, rows, size)
-        open_pools = self._with_a_way_out(size)
-        stays: Held = {pool: {} for pool in content}
-        for row in rows:
-            # What reaches each pool in the end, then where it ends: a leaving edge, or a pool without a way out.
-            visits = self._visits({pool: amounts[pool][row] for pool in amounts}, size, open_pools)
-            ends: list[tuple[tuple[str, str, int], Edge | str, Fraction]] = [
-                (taker_order(edge), edge, self._part(edge, size) * visits.get(edge.giver, 0)) for edge in self.leaving
-            ]
-            for pool in content:
-                if pool not in open_pools:
-                    into = [edge for edge in self.given if edge.taker == pool and edge.giver in open_pools]
-                    came = sum((self._part(edge, size) * visits[edge.giver] for edge in into), Fraction(0))
-                    ends.append((("stock", pool, 0), pool, came + amounts[pool][row]))
-            ends.sort(key=lambda end: end[0])
-            whole = sum(amounts[pool][row] for pool in amounts)
-            shares = r1(whole, [part for _, _, part in ends]) if whole else [0] * len(ends)
-            worst = min(content[pool].get(row, (0, MEASURED))[1] for pool in content)
-            handed = 0
-            for (_, end, _), share in zip(ends, shares, strict=True):
-                if isinstance(end, str):
-                    add(stays[end], row, share, worst)
-                    handed += share
-                else:
-                    along = share + taken.get((end.index, row), 0)
-                    self._over_time(end, row, along, worst, window)
-                    handed += along
-            assert handed == before[row]
-        return stays
 
-    def _amounts(self, edge: Edge, window: Sequence[int]) -> list[int]:
-        """An edge's flow as it shares; what consumers carry for a loss flows along with theirs."""
-        if edge.disposition == "consumers":
-            return [0 for _ in window]
-        return [self.flows[edge.index].amount[k] for k in window]
+def _with_passing(
+    plant: Plant, flows: Mapping[int, EdgeHour], passing: Mapping[str, Draw]
+) -> tuple[Network, dict[int, EdgeHour]]:
+    """In an hour that draws more than was held a pool stands between a store's ways in and out: what passes, what stays."""
+    edges, wide, pools = list(plant.edges), dict(flows), dict(plant.network.converts)
+    for store, one in sorted(passing.items()):
+        pool, outs = f"{store}/passing", sorted(plant.network.given(store), key=lambda edge: edge.order)
+        pools[pool] = False
+        parts = dict(zip(outs, r1(one.passing, [sum(flows[e.index].amount) for e in outs]), strict=True))
+        edges = [replace(e, taker=pool, taker_kind="pool") if e.taker == store else e for e in edges]
+        into = [sum(flows[e.index].amount[k] for e in edges if e.taker == pool) for k in range(plant.buckets)]
+        for edge in (e for e in list(edges) if e.giver == store):
+            own = next(out for out in outs if out.index == edge.index)
+            again = EdgeHour(
+                r1(parts[own], flows[edge.index].amount), flows[edge.index].quality, flows[edge.index].missing_ms
+            )
+            wide[len(edges)] = again
+            edges.append(replace(edge, index=len(edges), giver=pool, giver_kind="pool"))
+        wide[len(edges)] = EdgeHour(r1(one.staying, into), [MEASURED] * plant.buckets, [0] * plant.buckets)
+        edges.append(Edge(len(edges), pool, "pool", store, "store", ((1, store),)))
+    hourly = {**plant.network.hourly, **{f"{store}/passing": True for store in passing}}
+    return Network(tuple(edges), pools, hourly), wide
 
-    def _row_order(self, row: Row) -> tuple[bool, str, int]:
-        """Of this hour first, then what is older."""
-        return (row[1] != self.hour_ms, *row)
 
-    def _over_time(self, edge: Edge, row: Row, share: int, worst: int, window: Sequence[int]) -> None:
-        has_rest = any(other.is_rest for other in self.given)
-        behind = [edge] if has_rest else self.given
-        quality = min(worst, *(self.flows[other.index].quality[k] for other in behind for k in window))
-        quality = self._cycle_worst(row, quality)
-        for k, part in zip(window, r1(share, self._amounts(edge, window)), strict=True):
-            if part:
-                add(self.traced.along[edge.index][k], row, part, quality)
+def _fold(plant: Plant, network: Network, traced: Traced) -> None:
+    """What passed through a store is on the store's own edges in the end."""
+    for edge in network.edges[len(plant.edges) :]:
+        if edge.taker_kind == "store" and edge.giver == f"{edge.taker}/passing":
+            continue
+        own = next(e for e in network.edges if e.giver == edge.giver.split("/")[0] and e.taker == edge.taker)
+        for k, content in enumerate(traced.along[edge.index]):
+            for row, (amount, quality) in content.items():
+                add(traced.along[own.index][k], row, amount, quality)
+        pairs = zip(traced.missing_ms[own.index], traced.missing_ms[edge.index], strict=True)
+        traced.missing_ms[own.index] = [max(pair) for pair in pairs]
 
-    def _cycle_worst(self, row: Row, otherwise: int) -> int:
-        """In a cycle everything of the hour is behind everything: what came, what was there, what flowed inside."""
-        if not self.group.is_cyclic:
-            return otherwise
-        worst = min(quality for edge in self.given for quality in self.flows[edge.index].quality)
-        for content in self.start.values():
-            worst = min(worst, content.get(row, (0, MEASURED))[1])
-        for edge in self.graph.edges:
-            if edge.taker in self.group.pools and edge.giver not in self.group.pools:
-                worst = min(worst, *(content.get(row, (0, MEASURED))[1] for content in self.traced.along[edge.index]))
-        return worst
 
-    def _export_first(
-        self, content: Held, rows: Sequence[Row], size: Mapping[int, int]
-    ) -> tuple[dict[tuple[int, Row], int], dict[str, dict[Row, int]], dict[int, int]]:
-        """What exports take from on-site generation; the content and the flows that are left to be shared."""
-        amounts = {pool: {row: content[pool].get(row, (0, 0))[0] for row in rows} for pool in content}
-        taken: dict[tuple[int, Row], int] = {}
-        left = dict(size)
-        exports = [e for e in self.given if e.taker_kind == "export" and not self.graph.pools[e.giver].converts]
-        for edge in sorted(exports, key=lambda e: e.giver):
-            for row in (row for row in rows if self._on_site(row)):
-                for pool in sorted(amounts):
-                    part = min(amounts[pool][row], left[edge.index])
-                    taken[edge.index, row] = taken.get((edge.index, row), 0) + part
-                    amounts[pool][row] -= part
-                    left[edge.index] -= part
-        # Nothing left to flow although there is content: the meters disagree, the same takers share it.
-        return taken, amounts, left if any(left[edge.index] for edge in self.leaving) else dict(size)
-
-    def _on_site(self, row: Row) -> bool:
-        return row[0] in self.graph.sources and self.graph.sources[row[0]].kind == "on_site"
-
-    def _with_a_way_out(self, size: Mapping[int, int]) -> set[str]:
-        found = {edge.giver for edge in self.leaving if size[edge.index]}
-        while True:
-            more = {edge.giver for edge in self.given if edge.taker in found and size[edge.index]} - found
-            if not more:
-                return found
-            found |= more
-
-    def _part(self, edge: Edge, size: Mapping[int, int]) -> Fraction:
-        out = sum(size[other.index] for other in self.given if other.giver == edge.giver)
-        return Fraction(size[edge.index], out) if size[edge.index] else Fraction(0)
-
-    def _visits(self, amounts: Mapping[str, int], size: Mapping[int, int], open_pools: set[str]) -> dict[str, Fraction]:
-        """What passes through each pool: visits[j] = amounts[j] + Σ_i visits[i] · part[i, j], solved."""
-        pools = sorted(open_pools)
-        if len(pools) == 1 and not self.group.is_cyclic:
-            return {pools[0]: Fraction(amounts[pools[0]])}
-        matrix = [[Fraction(int(i == j)) for i in pools] for j in pools]
-        for edge in self.given:
-            if edge.giver in open_pools and edge.taker in open_pools:
-                matrix[pools.index(edge.taker)][pools.index(edge.giver)] -= self._part(edge, size)
-        return dict(zip(pools, solve(matrix, [Fraction(amounts[pool]) for pool in pools]), strict=True))
+__all__ = ["Content", "Held", "Row", "Traced", "trace_hour"]

@@ -30,6 +30,7 @@ def trend(plant: RunningPlant) -> dict[str, Any]:
 def rates(body: dict[str, Any]) -> dict[int, float | None]:
     """Per bucket the rate of all steps together, None where it is unknown."""
     columns = list(body["rate_kg_co2e_per_hour"].values())
+    assert columns, "a trend without steps says nothing of any bucket"
     return {
         at: None if any(column[n] is None for column in columns) else sum(column[n] for column in columns)
         for n, at in enumerate(body["at_ms"])
@@ -39,6 +40,8 @@ def rates(body: dict[str, Any]) -> dict[int, float | None]:
 async def test_a_stopped_edge_is_missing_and_its_return_changes_earlier_figures(browser: Browser) -> None:
     with reachable_folder() as folder, running_plant(folder / "plant") as plant:
         plant.wait_live()
+        # Live begins with the first reading; an amount needs two, and a bucket between them to be seen.
+        plant.wait("a figure", lambda: any(rates(trend(plant)).values()), 40)
         page = await browser.new_page(viewport={"width": 1366, "height": 900}, locale="en-GB")
         await page.goto(plant.url)
         chip, age = page.locator("#plant [data-f=status]"), page.locator("#plant [data-f=age]")

@@ -6,7 +6,6 @@ them in a database. The truth is integrated from the physics by code that shares
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -15,9 +14,9 @@ import pytest
 import yaml
 from ledger_rig import Rig
 
-from plantprint.allocation import Piece, allocate
 from plantprint.facts import Channel, Reading
 from plantprint.quantities import MICRO
+from plantprint.work_units import Share, shares_of
 from plantprint_collector import store
 from plantprint_simulators.meters import METERS
 from plantprint_simulators.physics import Totals
@@ -112,29 +111,30 @@ def test_every_batch_and_source_is_within_its_bound(database_url: str) -> None:
     assert beyond_bounds(found, to_s) == []
 
 
-def _off_by_a_tenth(pieces: list[Piece]) -> list[Piece]:
+def _off_by_a_tenth(shares: list[Share]) -> list[Share]:
     """A tenth of what each account of a machine gets goes to the next one: conserved, and wrong."""
-    moved = [piece.amount // 10 for piece in pieces]
-    return [
-        replace(piece, amount=piece.amount - moved[number] + moved[number - 1]) for number, piece in enumerate(pieces)
-    ]
+    amounts = np.array([share.amount for share in shares])
+    moved = amounts // 10
+    wrong = amounts - moved + np.roll(moved, 1, axis=0)
+    return [share._replace(amount=amount) for share, amount in zip(shares, wrong.tolist(), strict=True)]
 
 
-def _swapped(pieces: list[Piece]) -> list[Piece]:
+def _swapped(shares: list[Share]) -> list[Share]:
     """Two accounts of a machine get each other's amounts."""
-    if len(pieces) < 2:
-        return pieces
-    return [replace(pieces[0], account=pieces[1].account), replace(pieces[1], account=pieces[0].account), *pieces[2:]]
+    if len(shares) < 2:
+        return shares
+    one, other = shares[:2]
+    return [one._replace(account=other.account), other._replace(account=one.account), *shares[2:]]
 
 
 @pytest.mark.parametrize("mistake", [_off_by_a_tenth, _swapped])
 def test_one_planted_error_in_allocation_turns_it_red(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[list[Piece]], list[Piece]]
+    database_url: str, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[list[Share]], list[Share]]
 ) -> None:
     """Nothing else notices: it is conserved, and the auditor's recompute agrees with it."""
 
-    def wrong(*arguments: Any, **more: Any) -> list[Piece]:
-        return mistake(allocate(*arguments, **more))
+    def wrong(*arguments: Any) -> list[Share]:
+        return mistake(shares_of(*arguments))
 
-    monkeypatch.setattr("plantprint.account.allocate", wrong)
+    monkeypatch.setattr("plantprint.work_units.shares_of", wrong)
     assert len(beyond_bounds(ledger(database_url, FIRST_HOUR_S), FIRST_HOUR_S)) > 10

@@ -162,11 +162,11 @@ def test_readings_beyond_any_meter_are_missing_and_not_summed() -> None:
 
 
 def test_a_lost_amount_is_a_bug_and_stops_the_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forget(amount: object, *_: object) -> list[object]:
+    def forget(*_: object) -> list[object]:
         return []
 
     readings = {"main": register(*minutes(10)), "m-a": register(*minutes(10)), "m-b": register(*minutes(0))}
-    monkeypatch.setattr(account, "allocate", forget)
+    monkeypatch.setattr("plantprint.work_units.shares_of", forget)
     with pytest.raises(AssertionError, match="grid: 10 in, 0 posted"):
         account_hours(BUS, NO_PRODUCTION, readings, 1)
 

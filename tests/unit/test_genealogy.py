@@ -137,7 +137,7 @@ def test_uses_beyond_the_tolerance_are_an_issue_on_every_descendant_and_nothing_
 def test_an_opening_lot_carries_its_footprint_and_needs_one() -> None:
     opening = Lot("old", "kg", "opening", 20 * MICRO, Pcf.of("stock count 2025", "1.5"))
     found = trace_lots(Facts((opening,), uses=(use("b", "old", 5),)), {})
-    key = LineKey("old", "", "3.1", "raw material", "co2e", "stock count 2025")
+    key = LineKey("old", "", "3.1", "raw materials", "co2e", "stock count 2025")
     assert found.lots["b"].inventory == {key: int(Decimal("7.5") * EMISSION_SCALE)}
     without = trace_lots(Facts((Lot("old", "kg", "opening", 20 * MICRO),), uses=(use("b", "old", 5),)), {})
     assert codes(without) == ["lot-without-pcf"]
@@ -184,6 +184,7 @@ def test_a_shipment_may_be_a_batch_that_what_left_went_into() -> None:
         ((), (), "output-unknown", 100),
         ((Lot("a", "kg", "made", 40 * MICRO),), (), "output-assumed", 25),
         ((), (scrap("a", 5),), "used-more-than-made", 100),
+        ((Lot("a", "kg", "made", 40 * MICRO),), (rework("a", 10),), "output-assumed", 25),
     ],
 )
 def test_an_output_that_nobody_reported(

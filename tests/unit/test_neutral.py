@@ -69,9 +69,52 @@ def test_what_became_known_later_does_not_count_earlier() -> None:
     assert ("unmetered", "bus", "grid") not in balances(account(body))
 
 
+def test_a_ratio_and_a_device_change_inside_the_hour() -> None:
+    """The incomer's transformer doubles at 02:30; machine B is read by another device from 02:15 on."""
+    body = document()
+    meters = {meter["id"]: meter for meter in body["plants"][0]["model"]["meters"]}
+    half, quarter = "2026-01-01T02:30:00Z", "2026-01-01T02:15:00Z"
+    meters["incomer"]["bindings"] = [
+        {"channel": "gw/incomer", "valid_to": half},
+        {"channel": "gw/incomer", "valid_from": half, "ratio": 2},
+    ]
+    meters["m-b"]["bindings"] = [
+        {"channel": "gw/m-b", "valid_to": quarter},
+        {"channel": "gw/m-b2", "valid_from": quarter},
+    ]
+    other = next(channel for channel in body["channels"] if channel["channel"] == "gw/m-b")
+    body["channels"].append(other | {"channel": "gw/m-b2"})
+    rows = [[quarter, "7000.00"], ["2026-01-01T03:00:00Z", "7012.00"]]
+    body["readings"].append({"channel": "gw/m-b2", "rows": rows})
+    result = account(body)
+    found = balances(result)
+    assert result["accounted"]["grid"]["amount"] == "90"
+    assert found["idle", "b", "grid"] == "17"
+    assert found["unmetered", "bus", "grid"] == "43"
+    assert not result["batches"]["X"]["incomplete"]
+
+
+def test_a_coarse_counter_is_spread_by_its_power() -> None:
+    """A's register moves in steps of 30 kWh; its power was all before 02:15, when X ran alone."""
+    body = document()
+    meter = next(m for m in body["plants"][0]["model"]["meters"] if m["id"] == "m-a")
+    meter |= {"resolution": 30, "bindings": [{"channel": "gw/m-a", "power": "gw/a-kw"}]}
+    body["channels"].append({"channel": "gw/a-kw", "unit": "kW", "decimals": 0, "kind": "gauge"})
+    times = [("02:00:00.000", 120), ("02:14:59.999", 120), ("02:15:00.000", 0), ("03:00:00.000", 0)]
+    rows = [[f"2026-01-01T{at}Z", str(kw)] for at, kw in times]
+    body["readings"].append({"channel": "gw/a-kw", "rows": rows})
+    result = account(body)
+    assert balances(result)["batch", "X", "grid"] == "30"
+    assert ("batch", "Y", "grid") not in balances(result)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            lambda b: b["plants"][0].update(effective_at="2026-01-01T02:10:00Z"),
+            "full hour .*write 2026-01-01T02:00:00Z",
+        ),
         (lambda b: b["readings"][0].update(channel="gw/nobody"), "gw/nobody is not declared"),
         (lambda b: b["readings"][0]["rows"][0].__setitem__(1, "1.005"), "more digits"),
         (lambda b: b["readings"][0]["rows"][0].__setitem__(1, "ten"), "is not a number"),

@@ -76,10 +76,20 @@ ERRORS: dict[str, tuple[dict[str, Any], str, str]] = {
         "meters.3.bindings.0.valid_to",
         "ends before it starts",
     ),
-    "binding not on the hour": (
-        {"meters": [*METERS, meter("m-3", valid_from="2026-01-02T00:10Z")]},
+    "binding inside a bucket": (
+        {"meters": [*METERS, meter("m-3", valid_from="2026-01-02T00:10:30Z")]},
         "meters.3.bindings.0.valid_from",
-        "full hour",
+        "edge of a bucket of 60 s",
+    ),
+    "power of itself": (
+        {
+            "meters": [
+                *METERS,
+                named("m-3", unit="kWh", resolution=1, bindings=[{"channel": "gw/e", "power": "gw/e"}]),
+            ]
+        },
+        "meters.3.bindings.0.power",
+        "cannot be the power of itself",
     ),
     "channel bound twice": (
         {"meters": [*METERS, named("m-3", unit="kWh", bindings=[{"channel": "gw/m-1"}])]},
@@ -152,6 +162,10 @@ def test_error_names_its_place(name: str) -> None:
     assert any(where == path and message in what for where, what in errors), errors
 
 
+EXCHANGED = [
+    {"channel": "gw/old", "valid_to": "2026-01-01T00:10Z"},
+    {"channel": "gw/new", "valid_from": "2026-01-01T00:20Z"},
+]
 WARNINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "idle source": ({"sources": [source("grid"), source("pv")]}, "sources.1", "nothing flows from source 'pv'"),
     "idle meter": ({"meters": [*METERS, meter("m-3")]}, "meters.3", "no flow uses meter 'm-3'"),
@@ -159,6 +173,11 @@ WARNINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         {"flows": [FLOWS[0], FLOWS[1], FLOWS[3]], "meters": METERS[:2]},
         "work_centers.0.work_units.1",
         "work unit 'u-2' can never receive anything",
+    ),
+    "time that no binding covers": (
+        {"meters": [named("m-in", unit="kWh", bindings=EXCHANGED), *METERS[1:]]},
+        "meters.0.bindings.1",
+        "nothing feeds meter 'm-in' from 2026-01-01T00:10:00Z to 2026-01-01T00:20:00Z",
     ),
     "no rest": ({"flows": FLOWS[:3]}, "pools.0", "no flow that takes its rest"),
 }

@@ -1,9 +1,19 @@
 """The dye house's production: reproducible, well formed, and lively enough for a demo."""
 
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
+import yaml
 
+from plantprint.factors import builtin_factors, latest
+from plantprint.genealogy import trace_lots
+from plantprint.lots import Lot
+from plantprint.material_events import reduce_materials
+from plantprint.plant.model import Plant
+from plantprint.product_lines import Valuing, background
+from plantprint.quantities import micro
+from plantprint_simulators.plants import plant_file
 from plantprint_simulators.process import LINES, UNITS
 from plantprint_simulators.schedule import TWIN_LINE, Schedule
 
@@ -59,6 +69,8 @@ def test_event_stream_is_well_formed(seed: int) -> None:
             case "shipment":
                 assert body["batch"] in ordered
                 assert body["batch"] not in running.values()
+            case "lot" | "material_use" | "return" | "output" | "scrap":
+                assert body.get("batch", "") == "" or body["batch"] in ordered
             case _:
                 raise AssertionError(event.kind)
 
@@ -92,6 +104,36 @@ def test_deep_shades_are_dyed_in_pairs_on_one_line_only() -> None:
     jobs = [j for j in Schedule(7, OPENING_S).jobs(OPENING_S, OPENING_S + 3600) if j.recipe == "dyeing-deep-shade"]
     assert {job.unit for job in jobs} == {f"l{TWIN_LINE}-dye"}
     assert len(jobs) == 2 * len({job.start_s for job in jobs}) == 6
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_goes_in_and_comes_out_makes_whole_footprints(seed: int) -> None:
+    events = Schedule(seed, OPENING_S).events(OPENING_S, OPENING_S + 5 * 3600)
+    plant = Plant.model_validate(yaml.safe_load(plant_file("dyehouse").read_text(encoding="utf-8")))
+    how = Valuing(plant, latest(builtin_factors()))
+    orders = {str(e.body["batch"]): str(e.body["unit"]) for e in events if e.kind == "order"}
+    ordered = [
+        Lot(str(e.body["batch"]), "kg", "made", micro(str(e.body["quantity"]))) for e in events if e.kind == "order"
+    ]
+    facts = reduce_materials(events, background(how, OPENING_S * 1000).materials, ordered, orders)
+    found = trace_lots(facts, {})
+    assert [issue for issue in found.issues if issue.code != "output-assumed"] == []
+    assert {e.kind for e in events} >= {"lot", "material_use", "return", "output", "scrap"}
+    reworked = [move for move in found.handed if move.giver in orders and move.taker in orders]
+    assert len(reworked) >= 10
+    for move in reworked:
+        assert move.share < Fraction(1, 10)
+        assert sum(move.lines.values()) > 0
+
+
+def test_after_a_pause_the_lots_of_later_batches_are_told_of() -> None:
+    schedule, floor_s = Schedule(7, OPENING_S), OPENING_S + 2 * 3600 + 1000
+    events = schedule.events(floor_s, floor_s + 2 * 3600, floor_s)
+    told = {e.body["lot"] for e in events if e.kind == "lot"}
+    bought = {e.body["lot"] for e in events if e.kind == "material_use" and "lot" in e.body}
+    assert {lot for lot in bought if str(lot).startswith(("CLOTH", "DYE", "SALT"))} <= told
+    before = {e.event_id: e for e in schedule.events(OPENING_S, floor_s + 2 * 3600)}
+    assert all(before[e.event_id] == e for e in events)
 
 
 def test_batches_of_before_a_pause_can_be_left_out() -> None:

@@ -4,13 +4,19 @@ import hashlib
 import json
 from typing import Any
 
+import pytest
+from product_cases import EVENTS, NETS, event, product
+
 from plantprint.factors import builtin_factors, latest
 from plantprint.footprint import footprint
 from plantprint.ledger import PostingKey
-from plantprint.plant.model import Flow, Source
+from plantprint.market import Market
+from plantprint.plant.model import Flow, Source, Text
+from plantprint.product_json import product_json
 from plantprint.production import Batch, Shipment
 from plantprint.quantities import micro
 from plantprint.statement import Statement, build_statement, canonical_json, postings_hash
+from plantprint.valuation import View
 
 LIBRARY = latest(builtin_factors())
 GRID = Source.model_validate(
@@ -29,6 +35,8 @@ def statement(amount: str = "250", **other: Any) -> Statement:
         "shipment": SHIPMENT,
         "batch": BATCH,
         "footprint": footprint(net, [GRID], LIBRARY, BATCH.quantity_micro, BATCH.unit),
+        "product": product("b-1", (), {"b-1": net}),
+        "period": (AT, AT + 3_600_000),
         "net": net,
         "status": "provisional",
         "missing_ms": 0,
@@ -48,6 +56,7 @@ def test_a_statement_says_what_was_shipped_and_what_is_known_of_it() -> None:
         "customer": "ACME",
         "quantity": "100",
         "partial_footprint_kg_co2e": "31.0875",
+        "product_footprint_kg_co2e": None,
     }
     assert body["batch"] == {"id": "b-1", "product": "cotton 印染", "quantity": "400"}
     assert (body["declared_unit"], body["boundary"], body["status"]) == ("kg", "gate-to-gate", "provisional")
@@ -56,6 +65,29 @@ def test_a_statement_says_what_was_shipped_and_what_is_known_of_it() -> None:
     assert body["factors"][0]["factor"] == "cn.grid.2023.zhejiang"
     assert body["incomplete"] is False
     assert body["postings_sha256"] == postings_hash({KEY: micro("250")})
+
+
+def test_the_product_is_frozen_with_all_that_went_into_it() -> None:
+    whole = product()
+    body = json.loads(statement(product=whole, rules=[Text(en="By weight.", zh="按权重。")]).body)
+    assert body["product_footprint"] == json.loads(json.dumps(product_json(whole)))
+    assert body["product_footprint"]["upstream"]["kg_co2e"] == "61.928"
+    # 100 kg of the 95 kg that were made: more than all of it, as the shipment says.
+    assert float(body["shipment"]["product_footprint_kg_co2e"]) == pytest.approx(71.22638 * 100 / 95)
+    assert body["allocation_rules"] == {"en": ["By weight."], "zh": ["按权重。"]}
+    assert body["reference_period"] == {"start": "2026-03-01T07:00:00Z", "end": "2026-03-01T08:00:00Z"}
+    assert body["incomplete"] is False
+
+
+def test_the_method_is_the_footprints_and_its_reasons_make_it_incomplete() -> None:
+    net = {KEY: micro("250")}
+    market = Market("grid", {}, (), {AT: micro(250)})
+    by_market = footprint(net, [GRID], LIBRARY, BATCH.quantity_micro, BATCH.unit, View(market=market))
+    assert json.loads(statement(footprint=by_market).body)["method"] == "market-based"
+    lost = event("x", "material_use", 7, batch="B", lot="NOBODY", quantity=1, unit="kg")
+    body = json.loads(statement(product=product("B", (*EVENTS, lost), NETS)).body)
+    assert body["incomplete"] is True
+    assert [one["code"] for one in body["product_footprint"]["reasons"]] == ["lot-unknown"]
 
 
 def test_what_the_plant_leaves_outside_is_listed_with_its_reason() -> None:

@@ -98,6 +98,90 @@ def test_what_the_meters_of_an_exporting_bus_disagree_on_goes_to_those_who_took(
     assert result.stock == {}
 
 
+def test_of_several_roofs_an_export_takes_the_same_part() -> None:
+    graph = make_graph(
+        [
+            ("grid", "bus", "m-grid"),
+            ("east", "bus", "m-east"),
+            ("west", "bus", "m-west"),
+            ("bus", "export", "m-export"),
+            ("bus", "a", "m-a"),
+        ],
+        pools={"bus": "conserving"},
+        sources={"grid": "grid", "east": "on_site", "west": "on_site"},
+        work_units=["a"],
+        bucket_s=3600,
+    )
+    result = traced(graph, {"m-grid": [50], "m-east": [30], "m-west": [60], "m-export": [30], "m-a": [110]})
+    assert carried(graph, result, "export") == {"east": [10], "west": [20]}
+
+
+def air_plant(*more: tuple[str, str, str]) -> PlantGraph:
+    """A roof and the grid drive a compressor whose air goes over a header to an export and a machine."""
+    return make_graph(
+        [
+            ("pv", "comp", "m-pv"),
+            ("grid", "comp", "m-grid"),
+            ("comp", "air", "m-air"),
+            ("air", "export", "m-export"),
+            ("air", "a", "m-a"),
+            *more,
+        ],
+        pools={"comp": "compressor", "air": "conserving hour"},
+        sources={"grid": "grid", "pv": "on_site", "bottled": "on_site"},
+        units={"comp": "Nm3", "air": "Nm3", "bottled": "Nm3"},
+        work_units=["a"],
+        bucket_s=3600,
+    )
+
+
+def test_an_export_behind_a_converter_leaves_at_the_mix_of_what_it_is_made_of() -> None:
+    graph = air_plant(("bottled", "air", "m-bottled"))
+    result = traced(graph, {"m-pv": [100], "m-grid": [100], "m-air": [600], "m-export": [300], "m-a": [300]})
+    assert carried(graph, result, "export") == {"grid": [50], "pv": [50]}
+
+
+def test_what_is_made_on_site_in_the_exported_unit_leaves_first_the_rest_at_the_mix_of_a_converter() -> None:
+    graph = air_plant(("bottled", "air", "m-bottled"))
+    amounts = {"m-pv": [100], "m-grid": [100], "m-air": [600], "m-bottled": [60], "m-export": [210], "m-a": [450]}
+    result = traced(graph, amounts)
+    # 60 Nm3 of the export are the site's own gas; the other 150 are a quarter of what the compressor made.
+    assert carried(graph, result, "export") == {"bottled": [60], "grid": [25], "pv": [25]}
+
+
+def test_in_a_cycle_only_content_that_needs_no_converter_may_leave_first() -> None:
+    flows = [
+        ("pv", "bus", "m-pv"),
+        ("wind", "chp", "m-wind"),
+        ("gas", "chp", "m-gas"),
+        ("chp", "bus", "m-made"),
+        ("bus", "chp", "m-own"),
+        ("bus", "export", "m-export"),
+        ("bus", "a", "m-a"),
+    ]
+    graph = make_graph(
+        flows,
+        pools={"bus": "conserving", "chp": "converting"},
+        sources={"gas": "fuel", "pv": "on_site", "wind": "on_site"},
+        work_units=["a"],
+        bucket_s=3600,
+    )
+    amounts = {
+        "m-pv": [40],
+        "m-wind": [90],
+        "m-gas": [30],
+        "m-made": [100],
+        "m-own": [20],
+        "m-export": [70],
+        "m-a": [50],
+    }
+    result = traced(graph, amounts)
+    # The roof's 40 leave first. The wind drives the engine's fans: of the other 100 kWh an export of 30 has three eighths,
+    # as 20 of them go back to the engine.
+    assert carried(graph, result, "export") == {"gas": [11], "pv": [40], "wind": [34]}
+    assert carried(graph, result, "a") == {"gas": [19], "wind": [56]}
+
+
 def test_a_converting_pool_hands_all_its_inputs_to_its_outputs_over_the_hour() -> None:
     graph = make_graph(
         [

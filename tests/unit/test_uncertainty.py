@@ -1,20 +1,25 @@
 """Uncertainty: the published examples, the whole model against real re-accounting, and its Monte Carlo."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from fractions import Fraction
 from math import exp, log
 
 import numpy as np
 import pytest
 from accounting_cases import HOUR, HOUR_MS, job, make_graph, meter_hours, production
+from pydantic import ValidationError
 
 from plantprint.account import EMPTY_CARRY, account_meters
+from plantprint.plant.graph import compile_plant
+from plantprint.plant.model import Meter, Plant
 from plantprint.uncertainty import (
     combine_product,
     combine_sum,
     emissions_by_factor,
     footprint_uncertainty,
     interval95,
+    meter_errors,
     meter_sensitivities,
     meters_behind,
     monte_carlo,
@@ -104,6 +109,23 @@ def test_the_interval_is_a_lognormal_of_the_same_moments() -> None:
 def test_an_accuracy_class_is_a_limit() -> None:
     draws = np.random.default_rng(1).uniform(-0.01, 0.01, 100_000)
     assert relative_of_limit(0.01) == pytest.approx(draws.std(), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"), [("0.5S", 0.005), (1, 0.01), (Decimal("1.5"), 0.015), ("A", 0.02), ("B", 0.01), ("C", 0.005)]
+)
+def test_a_meters_class_of_the_model_is_its_error(given: object, limit: float) -> None:
+    body = PLANT.plant.model_dump(mode="json", by_alias=True)
+    body["meters"][0]["accuracy_class"] = given
+    graph = compile_plant(Plant.model_validate(body))
+    assert meter_errors(graph) == pytest.approx({PLANT.plant.meters[0].id: limit / 3**0.5})
+
+
+@pytest.mark.parametrize("given", ["0", "D", "2%", "0.0", "-1", ""])
+def test_a_class_that_nobody_knows_is_refused(given: str) -> None:
+    body = PLANT.plant.meters[0].model_dump(mode="json")
+    with pytest.raises(ValidationError):
+        Meter.model_validate(body | {"accuracy_class": given})
 
 
 # ---- a plant accounted again and again ---------------------------------------------------------------------------------

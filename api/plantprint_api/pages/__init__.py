@@ -13,14 +13,17 @@ from fastapi.routing import APIRoute
 from starlette.staticfiles import StaticFiles
 
 from plantprint import __version__
-from plantprint_api import footprints
+from plantprint.times import to_ms
+from plantprint_api import explanations, footprints
 from plantprint_api.context import Context, Ctx, Name, SiteQuery
 from plantprint_api.database import Row
 from plantprint_api.pages.text import COOKIE, LANGUAGES, Language, choose_language, name_in, strings
 from plantprint_api.pages.view import View, budget_bar, zone
 from plantprint_api.problems import EXPECTED, Problem, ProblemError, database_problem
 from plantprint_api.routes.batches import find_batch
+from plantprint_api.routes.explain import BatchQuery, HourQuery, SourceQuery, StepQuery
 from plantprint_api.routes.shipments import find_shipment, shipment_detail, shipment_item
+from plantprint_api.rows import parse_time
 
 FOLDER = resources.files("plantprint_api.pages")
 YEAR_S = 31_536_000
@@ -96,6 +99,34 @@ async def live_page(request: Request, ctx: Ctx, site: SiteQuery = None) -> Respo
     )
 
 
+@router.get("/batches/{batch:path}/explain")
+async def explain_page(
+    request: Request,
+    ctx: Ctx,
+    batch: Name,
+    site: SiteQuery = None,
+    step: StepQuery = None,
+    source: SourceQuery = None,
+    hour: HourQuery = None,
+) -> Response:
+    """Where a figure of a batch comes from."""
+    found = await find_batch(ctx, batch, site)
+    row = await ctx.site(found["site"])
+    hour_ms = None if hour is None else to_ms(parse_time(hour, place="query: hour"))
+    item = await explanations.explain(ctx, found, footprints.NOW, step, source, hour_ms)
+    return _page(request, "explain.html", await _view(request, ctx, row), row, item=item)
+
+
+@router.get("/compare")
+async def compare_page(request: Request, ctx: Ctx, a: BatchQuery, b: BatchQuery, site: SiteQuery = None) -> Response:
+    """Why the footprints of two batches differ."""
+    before = await find_batch(ctx, a, site)
+    after = await find_batch(ctx, b, site or before["site"])
+    row = await ctx.site(before["site"])
+    item = await explanations.compare_batches(ctx, before, after, footprints.NOW)
+    return _page(request, "compare.html", await _view(request, ctx, row), row, item=item)
+
+
 @router.get("/batches/{batch:path}")
 async def batch_page(request: Request, ctx: Ctx, batch: Name, site: SiteQuery = None) -> Response:
     """One batch and what it consists of."""
@@ -110,8 +141,15 @@ async def batch_page(request: Request, ctx: Ctx, batch: Name, site: SiteQuery = 
         row,
         item=await footprints.batch_footprint(ctx, found),
         statements=statements,
+        other=await _like(ctx, found),
         state={**_state(view, row, None), "batch": batch, "running": found["live"] is not None},
     )
+
+
+async def _like(ctx: Context, batch: Row) -> str | None:
+    """The last batch of the same product before this one, to compare it with."""
+    found = await ctx.database.find("batch_before", site=batch["site"], batch=batch["batch"])
+    return None if found is None else str(found["batch"])
 
 
 @router.get("/shipments/{shipment:path}")

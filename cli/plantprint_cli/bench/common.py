@@ -123,10 +123,12 @@ def wait_until(what: str, done: Callable[[], bool], timeout_s: float, poll_s: fl
         time.sleep(poll_s)
 
 
-def machine(server_dsn: str) -> Json:
+def machine(server_dsn: str | None) -> Json:
     """What a number depends on besides the program; the load average says who else was working."""
-    with connect(server_dsn) as conn:
-        version = scalar(conn, "show server_version")
+    version = None
+    if server_dsn is not None:
+        with connect(server_dsn) as conn:
+            version = scalar(conn, "show server_version")
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),

@@ -5,6 +5,7 @@ r"""A chunk, the unit of delivery: a header line of JSON, a newline, the body; a
 
 Bodies by kind: `readings` rows of [channel index in the table, t_ms, value, quality]; `declare` a channel table;
 `events` production events; `gap` one record of what an agent had to drop. (agent, epoch, seq) is the chunk's identity.
+Version 2 says `"packing":"zstd"` and its body is packed; the CRC is that of the bytes as they are sent.
 """
 
 import hashlib
@@ -17,6 +18,9 @@ import orjson
 
 from plantprint.facts import Channel, ChannelKind
 from plantprint.wire import CHUNK_BYTES_MAX, VERSION
+from plantprint.wire.packing import PackingAbsentError, PackingError, pack, unpack
+
+VERSION_PACKED = 2
 
 ChunkKind = Literal["readings", "declare", "events", "gap"]
 Row = tuple[int, int, int, int]
@@ -47,6 +51,7 @@ class ChunkHeader(msgspec.Struct, frozen=True, kw_only=True):
     crc: int
     table: str = ""
     revision: int = 0
+    packing: Literal["zstd"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChannelDecl(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,11 +89,20 @@ def seal(
     *,
     table: str = "",
     revision: int = 0,
+    packed: bool = False,
 ) -> tuple[ChunkHeader, bytes]:
-    """The header and final bytes of a chunk; raises `ValueError` above the size limit."""
+    """The header and final bytes of a chunk; raises `ValueError` above the size limit.
+
+    With `packed` the body is packed if that makes it smaller; it must be within the limit before, too.
+    """
+    if len(body) > CHUNK_BYTES_MAX:
+        raise ValueError(f"a body of {len(body)} bytes exceeds the limit of {CHUNK_BYTES_MAX}")
+    smaller = pack(body) if packed else body
+    packed = len(smaller) < len(body)
+    body = smaller if packed else body
     header = ChunkHeader(
-        v=VERSION, site=site, agent=agent, epoch=epoch, seq=seq, kind=kind, n=n,
-        crc=zlib.crc32(body), table=table, revision=revision,
+        v=VERSION_PACKED if packed else VERSION, site=site, agent=agent, epoch=epoch, seq=seq, kind=kind, n=n,
+        crc=zlib.crc32(body), table=table, revision=revision, packing="zstd" if packed else msgspec.UNSET,
     )  # fmt: skip
     payload = msgspec.json.encode(header) + b"\n" + body
     if len(payload) > CHUNK_BYTES_MAX:
@@ -105,7 +119,7 @@ def properties(header: ChunkHeader) -> list[tuple[str, str]]:
 
 
 def unseal(payload: bytes, user_properties: Sequence[tuple[str, str]] = ()) -> tuple[ChunkHeader, bytes]:
-    """Header and body of intact bytes; raises `UnknownVersionError` or `UnreadableEnvelopeError`.
+    """Header and unpacked body of intact bytes; raises `UnknownVersionError` or `UnreadableEnvelopeError`.
 
     User properties may be absent (a bridge may strip them); present ones must agree with the payload.
     """
@@ -129,7 +143,16 @@ def unseal(payload: bytes, user_properties: Sequence[tuple[str, str]] = ()) -> t
             raise UnreadableEnvelopeError(
                 f"user property {name}={value!r} contradicts the payload's {expected[name]!r}"
             )
-    return header, body
+    return header, body if header.packing is msgspec.UNSET else _unpacked(body)
+
+
+def _unpacked(body: bytes) -> bytes:
+    try:
+        return unpack(body)
+    except PackingError as error:
+        raise UnreadableEnvelopeError(str(error)) from error
+    except PackingAbsentError as error:
+        raise UnknownVersionError(str(error)) from error
 
 
 def _check_version(head: bytes) -> None:
@@ -137,9 +160,9 @@ def _check_version(head: bytes) -> None:
         version = orjson.loads(head).get("v")
     except (orjson.JSONDecodeError, AttributeError) as error:
         raise UnreadableEnvelopeError(f"header: {error}") from error
-    if version != VERSION:
+    if version not in (VERSION, VERSION_PACKED):
         if isinstance(version, int):
-            raise UnknownVersionError(f"wire version {version}; this program speaks {VERSION}")
+            raise UnknownVersionError(f"wire version {version}; this program speaks {VERSION} and {VERSION_PACKED}")
         raise UnreadableEnvelopeError("header without a version")
 
 

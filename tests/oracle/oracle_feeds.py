@@ -1,0 +1,206 @@
+"""Random channels and readings for a plant's meters: what devices tell, in any order, repeated, corrected, with faults."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from oracle.oracle_numbers import HOUR_MS
+
+from plantprint.times import format_instant
+
+Body = dict[str, Any]
+# Channel units by the meter's unit and kind.
+TOLD = {
+    "counter": {"kWh": ("kWh", "kWh", "Wh", "MWh"), "kg": ("kg", "t"), "Nm3": ("Nm3",)},
+    "amount": {"kWh": ("kWh", "MJ", "Wh"), "kg": ("kg",), "Nm3": ("Nm3",)},
+    "gauge": {"kWh": ("kW", "MW", "W"), "kg": ("kg/h", "t/h"), "Nm3": ("Nm3/h",)},
+}
+GAPS_MS = (300_000, 300_001, 754_321, 754_321, 1_800_000, 60_000, 299_999, 4_000_000)
+LONG_GAPS_MS = (1_800_000, 3_600_000, 3_600_001, 9_876_543)
+
+
+def seeded(seed: int) -> random.Random:
+    return random.Random(seed)
+
+
+class Row(NamedTuple):
+    t_ms: int
+    value: int
+    quality: str = "measured"
+    revision: int = 0
+
+
+class Feeds:
+    """A few courses of readings, of which every meter gets one."""
+
+    def __init__(self, chance: random.Random, start_ms: int, hours: int, *, large: bool) -> None:
+        self.chance, self.start_ms, self.hours, self.large = chance, start_ms, hours, large
+        self.end_ms = start_ms + hours * HOUR_MS
+
+    def of(self, model: Mapping[str, Any]) -> tuple[list[Body], list[Body]]:
+        """Channels and blocks of readings; gives some meters a ratio, a belief, a wrap or an exchange."""
+        levels = {store.get("level"): store for store in model["stores"]}
+        channels: list[Body] = []
+        blocks: list[Body] = []
+        for meter in model["meters"]:
+            if not self.chance.randrange(10):
+                continue  # nobody reads it
+            fed = self._level(levels[meter["id"]]) if meter["id"] in levels else self._meter(meter)
+            told = {meter["bindings"][0]["channel"]: fed}
+            if meter["id"] not in levels and not self.large and not self.chance.randrange(6):
+                told |= self._exchange(meter, model["bucket_s"] * 1000)
+            for channel, (body, rows) in told.items():
+                channels.append({"channel": channel, **body})
+                blocks += self._blocks(channel, body["decimals"], rows)
+        self.chance.shuffle(blocks)
+        if not blocks:
+            channel = {"channel": "gw/other", "unit": "kWh", "decimals": 0, "kind": "counter"}
+            return [*channels, channel], self._blocks("gw/other", 0, [Row(self.start_ms, 1)])
+        return channels, blocks
+
+    def _meter(self, meter: Body) -> tuple[Body, list[Row]]:
+        chance = self.chance
+        kind = chance.choice(("counter", "counter", "gauge", "amount"))
+        told = TOLD[kind][meter["unit"]]
+        channel: Body = {"unit": told[0] if self.large else chance.choice(told), "kind": kind}
+        channel["decimals"] = 6 if self.large else chance.choice((0, 1, 2, 3, 4))
+        if channel["unit"] in ("MWh", "MW", "t", "t/h"):
+            channel["decimals"] = max(3, channel["decimals"])
+        if not self.large and not chance.randrange(4):
+            meter["bindings"][0]["ratio"] = chance.choice(("0.3", "40", "0.123457"))
+        if chance.randrange(3):
+            meter["max_gap_s"] = chance.choice((60, 300, 901, 3600))
+        if kind == "amount":
+            channel["period_s"] = chance.choice((450, 900, 1500, 3600, 5400, 7200))
+            return channel, self._untidy(self._amounts(channel["period_s"] * 1000))
+        if kind == "gauge":
+            rows = [Row(t_ms, chance.choice((0, 0, 1, 7, 999, 123_456, -5))) for t_ms in self._times()]
+            rows = [row._replace(value=chance.randrange(self._much())) for row in rows] if self.large else rows
+            return channel, self._untidy(rows)
+        return channel, self._untidy(self._counter(meter, channel))
+
+    def _exchange(self, meter: Body, bucket_ms: int) -> dict[str, tuple[Body, list[Row]]]:
+        """From a bucket's edge on another device, perhaps after a pause, or another ratio of the same one."""
+        old, chance = meter["bindings"][0], self.chance
+        if "wrap" in meter:  # a register's modulus is that of its first ratio
+            return {}
+        at_ms = (self.start_ms + chance.randrange(self.hours * HOUR_MS)) // bucket_ms * bucket_ms
+        new: Body = {**old, "ratio": chance.choice(("0.3", "7")), "valid_from": format_instant(at_ms)}
+        old["valid_to"] = format_instant(at_ms)
+        meter["bindings"].append(new)
+        if chance.randrange(2):
+            return {}
+        old["valid_to"] = format_instant(at_ms - chance.choice((0, bucket_ms)))
+        new["channel"] = f"{old['channel']}-new"
+        return {new["channel"]: self._meter({**meter, "bindings": [{}], "wrap": "1"})}
+
+    def _times(self) -> list[int]:
+        chance, every = self.chance, GAPS_MS if self.hours < 10 else LONG_GAPS_MS
+        gaps = chance.sample(every, chance.randrange(2, len(every)))
+        t_ms = self.start_ms + chance.choice((0, -HOUR_MS // 2, -1, 1, chance.randrange(2 * HOUR_MS)))
+        times = []
+        while t_ms < self.end_ms + HOUR_MS:
+            times.append(t_ms)
+            t_ms += chance.choice(gaps)
+        return times
+
+    def _amounts(self, period_ms: int) -> list[Row]:
+        chance = self.chance
+        apart_ms = chance.choice((period_ms, period_ms, period_ms + 1234, period_ms - 777, period_ms // 2))
+        t_ms = self.start_ms + chance.choice((0, 1, 123_457)) + chance.choice((0, period_ms, 2 * period_ms))
+        rows = []
+        while t_ms < self.end_ms + max(HOUR_MS, 2 * period_ms):
+            value = chance.randrange(self._much()) if self.large else chance.choice((0, 0, 1, 7, 999, 123_456))
+            if chance.randrange(8):
+                rows.append(Row(t_ms, value))
+            t_ms += apart_ms
+        return rows
+
+    def _counter(self, meter: Body, channel: Body) -> list[Row]:
+        """A register that grows; then one story of what a device did to it."""
+        chance = self.chance
+        times = self._times()
+        base = chance.randrange(1, 1000)
+        if chance.randrange(2):
+            base = chance.randrange(10**8, 10**9) if not self.large else 2**58 + chance.randrange(2**40)
+        rows, value = [], base
+        for t_ms in times:
+            rows.append(Row(t_ms, value))
+            value += chance.randrange(self._much()) if self.large else chance.choice((0, 0, 1, 7, 999, 123_456))
+        if base < 10**8 or self.large or "wrap" in meter:
+            return rows
+        match chance.choice(("plain", "zeros", "dips", "wrap", "reset", "spike")):
+            case "zeros":
+                return self._low(rows, lambda _: 0)
+            case "dips":
+                return self._low(rows, lambda v: v - chance.choice((1, v // 50)))
+            case "spike":
+                return self._low(rows, lambda v: v * 3)
+            case "wrap":
+                modulus = base + chance.randrange(1, 200_000)
+                meter["wrap"] = _text(modulus, 0)
+                channel["decimals"] = 0
+                channel["unit"] = meter["unit"]
+                meter["bindings"][0]["ratio"] = "1"
+                return [row._replace(value=row.value % modulus) for row in rows]
+            case "reset":
+                at = chance.randrange(1, len(rows))
+                return [*rows[:at], *(r._replace(value=r.value - rows[at].value + 5) for r in rows[at:])]
+        return rows
+
+    def _much(self) -> int:
+        """In millionths; 2^53 in an hour is the most that is believed of any meter."""
+        return 1 << self.chance.choice((40, 46, 50, 51, 53))
+
+    def _low(self, rows: Sequence[Row], change: Any) -> list[Row]:
+        """One or two readings in a row, now and then, that are not what the register says."""
+        told, at = list(rows), self.chance.randrange(1, 5)
+        while at < len(rows) - 4:
+            for n in range(self.chance.choice((1, 1, 2)) if change(100) < 100 else 1):
+                told[at + n] = rows[at + n]._replace(value=change(rows[at - 1].value))
+            at += self.chance.randrange(6, 12)
+        return told
+
+    def _level(self, store: Mapping[str, Any]) -> tuple[Body, list[Row]]:
+        times, chance = self._times(), self.chance
+        is_part = "capacity" in store
+        channel = {"unit": "%" if is_part else store["unit"], "decimals": 1 if is_part else 2, "kind": "gauge"}
+        most = 1000 if is_part else chance.choice((10, 1000, 10**6))
+        return channel, self._untidy([Row(t_ms, chance.randrange(most)) for t_ms in times])
+
+    def _untidy(self, rows: list[Row]) -> list[Row]:
+        """Copies, worse versions, corrections of what was told wrong at first, and readings taken back, in any order."""
+        told: list[Row] = []
+        for read in rows:
+            quality = self.chance.choice(("measured",) * 6 + ("estimated", "recovered"))
+            row = read._replace(quality=quality, revision=1)
+            told.append(row)
+            match self.chance.randrange(16):
+                case 0:
+                    told.append(row)
+                case 1:
+                    told.append(row._replace(value=row.value // 2, revision=0))
+                case 2:
+                    told.append(row._replace(value=row.value // 3, quality="missing"))
+                case 3 if row.value < 10**8:  # a register's story must stay one
+                    told.append(row._replace(quality="missing", revision=2))
+        self.chance.shuffle(told)
+        return told
+
+    def _blocks(self, channel: str, decimals: int, rows: Sequence[Row]) -> list[Body]:
+        blocks: dict[tuple[str, int], list[list[str]]] = {}
+        for row in rows:
+            text = [format_instant(row.t_ms), _text(row.value, decimals)]
+            blocks.setdefault((row.quality, row.revision), []).append(text)
+        return [{"channel": channel, "quality": q, "revision": r, "rows": texts} for (q, r), texts in blocks.items()]
+
+
+def told_at(chance: random.Random, facts: Sequence[Body], start_ms: int) -> None:
+    """Gives facts the instants at which they became known."""
+    for fact in facts:
+        fact["known_at"] = format_instant(start_ms + chance.randrange(6) * HOUR_MS)
+
+
+def _text(value: int, decimals: int) -> str:
+    sign, digits = "-" if value < 0 else "", str(abs(value)).rjust(decimals + 1, "0")
+    return f"{sign}{digits[: len(digits) - decimals]}" + (f".{digits[len(digits) - decimals :]}" if decimals else "")

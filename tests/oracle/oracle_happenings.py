@@ -1,0 +1,85 @@
+"""Random production events of a document: jobs, states, orders and activities at any millisecond, corrected, withdrawn."""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from oracle.oracle_numbers import HOUR_MS
+
+from plantprint.times import format_instant
+
+Body = dict[str, Any]
+
+
+def happenings(chance: random.Random, model: Mapping[str, Any], start_ms: int, hours: int) -> list[Body]:
+    events: list[Body] = []
+    units = [unit["id"] for center in model["work_centers"] for unit in center["work_units"]]
+    steps = [step["id"] for step in model["steps"]]
+
+    def some_ms() -> int:
+        return start_ms + chance.randrange(-HOUR_MS, (hours + 1) * HOUR_MS) // 1000 * chance.choice((1, 1000))
+
+    def tell(kind: str, at_ms: int, body: Body) -> None:
+        event = {
+            "kind": kind,
+            "at": format_instant(at_ms),
+            "source": "mes",
+            "event_id": f"e{len(events)}",
+            "revision": 1,
+        }
+        events.append({**event, "body": body})
+
+    def job(number: int) -> None:
+        at_ms = some_ms()
+        body = {"job": f"j{number}", "batch": f"b{chance.randrange(4)}", "work_unit": chance.choice(units)}
+        body["step"] = chance.choice([*steps, ""])
+        tell("job_start", at_ms, body | {"weight": chance.choice((None, 1, "2.5", "0.000001", 700))})
+        if chance.randrange(4):
+            tell("job_end", at_ms + chance.choice((0, 1, 777, chance.randrange(hours * HOUR_MS))), {"job": body["job"]})
+
+    for number in range(chance.randrange(8)):
+        job(number)
+    for _ in range(chance.randrange(9)):
+        names = (
+            "processing",
+            "processing",
+            "setup",
+            "warm-up",
+            "clean-down",
+            "clean-down",
+            "idle",
+            "fault",
+            "paused",
+            "x",
+        )
+        tell("state", some_ms(), {"work_unit": chance.choice(units), "state": chance.choice(names)})
+    for _ in range(chance.randrange(5)):
+        body = {"batch": f"b{chance.randrange(4)}", "quantity": chance.choice((1, "0.5", 900, "33.333333"))}
+        tell("order", some_ms(), body | {"unit": chance.choice(("kg", "kg", "t", "piece", "m2"))})
+    for _ in range(chance.choice((0, 0, 1, 2))):
+        begin_ms = some_ms()
+        span = {"from": format_instant(begin_ms), "to": format_instant(begin_ms + chance.randrange(1, 5 * HOUR_MS))}
+        pools = [pool["id"] for pool in model["pools"]]
+        place = chance.choice(({}, {"work_unit": chance.choice(units)}, {"pool": chance.choice(pools)}))
+        source = chance.choice(model["sources"])["id"]
+        tell(
+            "activity", some_ms(), {"source": source, "amount": chance.choice((3, "0.000007", "1e3")), **span, **place}
+        )
+    return _untidy(chance, events)
+
+
+def _untidy(chance: random.Random, events: list[Body]) -> list[Body]:
+    told = list(events)
+    for event in events:
+        match chance.randrange(12):
+            case 0:
+                told.append({**event, "revision": 0, "at": "2020-01-01T00:00:00Z"})
+            case 1:
+                told.append(event)
+            case 2 if event["kind"] != "activity":
+                told.append({**event, "revision": 2, "at": chance.choice(events)["at"]})
+            case 3:
+                gone = {"kind": "withdraw", "at": event["at"], "source": "mes", "revision": 0}
+                told.append({**gone, "event_id": f"w-{event['event_id']}", "body": {"event_id": event["event_id"]}})
+    chance.shuffle(told)
+    return told

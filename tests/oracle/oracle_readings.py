@@ -1,0 +1,147 @@
+"""Oracle: the channels of a document, one winner per instant, and which of them feeds a meter in an hour."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from oracle.oracle_meters import Bucket, Hour, amount_hour, counter_hour, gauge_hour
+from oracle.oracle_numbers import HOUR_MS, MICRO, MISSING, QUALITIES, RATES, converted, half_even, number
+from oracle.oracle_plant import Plant
+from oracle.oracle_register import Believed, Point, Value, course
+from oracle.oracle_time import instant
+
+# Nothing that is beyond this, in millionths in an hour, is believed of any meter, even if all its registers say so.
+HOUR_MAX = 2**53
+
+
+@dataclass
+class Stream:
+    """A channel with all of its readings that count, in order of time; `begins_ms` is when it began to tell anything."""
+
+    body: Mapping[str, Any]
+    values: list[Value] = field(default_factory=list)
+    begins_ms: int = 0
+    courses: dict[tuple[Believed, int], list[Point]] = field(default_factory=dict)
+    told: dict[tuple[int, str, str, int], list[Bucket]] = field(default_factory=dict)
+
+    @property
+    def period_ms(self) -> int:
+        return int(self.body.get("period_s", 0)) * 1000
+
+
+def streams(document: Mapping[str, Any]) -> dict[str, Stream]:
+    """(value, quality, revision) of an instant in any order, repeated or not: the highest (revision, quality, value)."""
+    found: dict[str, Stream] = {}
+    for channel in document["channels"]:
+        stream, best = Stream(channel), dict[int, tuple[int, int, int]]()
+        for block in document["readings"]:
+            if block["channel"] != channel["channel"]:
+                continue
+            for at, text in block["rows"]:
+                value = number(text) * 10 ** channel["decimals"]
+                assert value.denominator == 1, "a value has no more digits than its channel"
+                rank = block.get("revision", 0), QUALITIES[block.get("quality", "measured")], int(value)
+                best[instant(at)] = max(best.get(instant(at), rank), rank)
+        if best:
+            counted = [Value(t_ms, value, quality) for t_ms, (_, quality, value) in sorted(best.items())]
+            stream.begins_ms = counted[0].t_ms - stream.period_ms
+            stream.values = [value for value in counted if value.quality != MISSING]
+            found[channel["channel"]] = stream
+    return found
+
+
+def bound(meter: Mapping[str, Any], at_ms: int) -> Mapping[str, Any] | None:
+    """The binding that holds at an instant."""
+    for binding in meter["bindings"]:
+        if _from(binding) <= at_ms and (not binding.get("valid_to") or at_ms < instant(binding["valid_to"])):
+            return dict(binding)
+    return None
+
+
+def _from(binding: Mapping[str, Any]) -> int:
+    return instant(binding["valid_from"]) if binding.get("valid_from") else -(2**62)
+
+
+def begins(meter: Mapping[str, Any], known: Mapping[str, Stream]) -> int | None:
+    """When a meter began to be read, over whatever channel; None where it never was."""
+    bindings = [binding for binding in meter["bindings"] if binding["channel"] in known]
+    return min((max(known[b["channel"]].begins_ms, _from(b)) for b in bindings), default=None)
+
+
+def meter_hour(meter: Mapping[str, Any], known: Mapping[str, Stream], hour: Hour) -> list[Bucket]:
+    """Each bucket is told by the channel that is bound as it begins."""
+    blank = counter_hour([], Fraction(1), 0, hour)
+    buckets = []
+    for k, start_ms in enumerate(hour.edges[:-1]):
+        binding = bound(meter, start_ms)
+        told = blank if binding is None else _told(meter, binding, known, hour)
+        buckets.append(told[k])
+    if max(bucket.amount for bucket in buckets) >= HOUR_MAX // len(buckets):
+        return blank
+    return buckets
+
+
+def _told(
+    meter: Mapping[str, Any], binding: Mapping[str, Any], known: Mapping[str, Stream], hour: Hour
+) -> list[Bucket]:
+    """The hour as one channel tells it."""
+    stream = known.get(binding["channel"])
+    if stream is None:
+        return counter_hour([], Fraction(1), 0, hour)
+    since_ms = _followed_since(meter, binding)
+    place = (since_ms, str(binding.get("ratio", 1)), meter["id"], hour.start_ms)
+    if place in stream.told:
+        return stream.told[place]
+    kind, unit = stream.body["kind"], stream.body["unit"]
+    factor = converted(RATES[unit] if kind == "gauge" else unit, meter["unit"])
+    assert factor is not None, "channels of the test's documents convert"
+    step = factor * number(binding.get("ratio", 1)) * Fraction(MICRO, 10 ** stream.body["decimals"])
+    max_gap_ms = meter.get("max_gap_s", 300) * 1000
+    rated = Fraction(12, 10) * number(meter["rated_per_hour"]) * MICRO / step if meter.get("rated_per_hour") else None
+    if kind == "counter":
+        modulus = half_even(number(meter["wrap"]) * MICRO / step) if meter.get("wrap") else None
+        story = Believed(modulus, rated), since_ms
+        if story not in stream.courses:
+            stream.courses[story] = course([v for v in stream.values if v.t_ms > since_ms], story[0])
+        buckets = counter_hour(stream.courses[story], step, max_gap_ms, hour)
+    elif kind == "gauge":
+        values = [v for v in stream.values if v.t_ms > since_ms and (rated is None or v.value <= rated)]
+        buckets = gauge_hour(values, step, max_gap_ms, hour)
+    else:
+        values = [v for v in stream.values if rated is None or v.value * Fraction(HOUR_MS, stream.period_ms) <= rated]
+        buckets = amount_hour(values, step, stream.period_ms, hour)
+    stream.told[place] = buckets
+    return buckets
+
+
+def _followed_since(meter: Mapping[str, Any], binding: Mapping[str, Any]) -> int:
+    """A channel that is new to a meter is followed from the hour before the one in which it begins to count."""
+    if any(other["channel"] == binding["channel"] and _from(other) < _from(binding) for other in meter["bindings"]):
+        return -(2**62)
+    return _from(binding) // HOUR_MS * HOUR_MS - HOUR_MS
+
+
+def level(plant: Plant, store: str, known: Mapping[str, Stream], hour: Hour) -> tuple[int, int] | None:
+    """What is in a store at the hour's end by its meter, and how well that is known."""
+    meter = plant.meters[plant.stores[store]["level"]]
+    binding = bound(meter, hour.start_ms)
+    if binding is None or binding["channel"] not in known:
+        return None
+    stream = known[binding["channel"]]
+    gap_ms, unit = meter.get("max_gap_s", 300) * 1000, plant.stores[store]["unit"]
+    read: Sequence[Value] = [value for value in stream.values if value.t_ms > hour.start_ms]
+    last = next((value for value in reversed(read) if value.t_ms <= hour.end_ms), None)
+    after = next((value for value in read if value.t_ms > hour.end_ms), None)
+    if last is None or hour.end_ms - last.t_ms > gap_ms:
+        return None
+    there, quality = Fraction(last.value), last.quality
+    if after is not None and after.t_ms - last.t_ms <= gap_ms:
+        there += Fraction((after.value - last.value) * (hour.end_ms - last.t_ms), after.t_ms - last.t_ms)
+        quality = min(quality, after.quality) if last.t_ms < hour.end_ms else quality
+    if stream.body["unit"] == "%":
+        whole = number(plant.stores[store]["capacity"]) / 100
+    else:
+        whole = converted(stream.body["unit"], unit) or Fraction(0)
+    scale = whole * number(binding.get("ratio", 1)) * Fraction(MICRO, 10 ** stream.body["decimals"])
+    return max(0, half_even(there * scale)), quality
