@@ -1,6 +1,10 @@
-"""Runs the intake in a test and reads what it stored and counted."""
+"""Runs the intake in a test, or the collector in a process of its own, and reads what it stored and counted."""
 
 import contextlib
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,3 +44,25 @@ def running(chosen: Settings, ack_order: AckOrder = "after_commit") -> Iterator[
 
 def metric(intake: Intake, name: str, **labels: str) -> float:
     return intake.metrics.registry.get_sample_value(f"plantprint_intake_{name}", labels) or 0.0
+
+
+@contextlib.contextmanager
+def collecting(database_url: str, broker_url: str, site: str, metrics_port: int, **more: str) -> Iterator[int]:
+    """The pid of `plantprint collect`, which must end well when asked to at the end of the block."""
+    env = {
+        **os.environ,
+        "PLANTPRINT_DATABASE_URL": database_url,
+        "PLANTPRINT_MQTT_URL": broker_url,
+        "PLANTPRINT_COLLECTOR_CLIENT_ID": f"c-{site}",
+        "PLANTPRINT_METRICS_PORT": str(metrics_port),
+        "PLANTPRINT_RECONNECT_S_MAX": "0.5",
+        **more,
+    }
+    process = subprocess.Popen([sys.executable, "-m", "plantprint_cli", "collect"], env=env)
+    try:
+        yield process.pid
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from plantprint.times import format_instant, parse_instant
 from plantprint.wire.chunk import decode_rows, decode_table, table_hash, unseal
 from plantprint_cli import setup
 from plantprint_cli.embedded import Child, Command, EmbeddedBroker, EmbeddedPostgres, Instance, PostgresSettings
+from plantprint_cli.embedded.postgres_install import find_install
 
 _WRONG = Path(__file__).with_name("delivery_wrong.py")
 _REPEATED = "plantprint_intake_repeated_chunks_total "
@@ -44,7 +46,10 @@ class OutboxContent:
 class Rig:
     """`children` by name in the order they are started; `wrong` names the one that runs with its mistake."""
 
-    def __init__(self, instance: Instance, site: str, meters: Meters, meters_url: str, wrong: str) -> None:
+    def __init__(
+        self, instance: Instance, site: str, meters: Meters, meters_url: str, wrong: str, *, persistent: bool = False
+    ) -> None:
+        """A `persistent` broker keeps its sessions on disk, a second old when it is killed."""
         self.site = site
         self.repeated_chunks = 0
         self._instance = instance
@@ -55,7 +60,9 @@ class Rig:
         self.database = EmbeddedPostgres(
             instance, PostgresSettings(bin_dir=bin_dir, connections_max=30, extra=_SLOW_COMMIT)
         )
-        self.broker, mqtt_url = _make_broker(instance)
+        self.broker, mqtt_url = _make_broker(instance, persistent=persistent)
+        self.mqtt_url = mqtt_url
+        self._dump = instance.path / "backup.dump"
         config = instance.path / "agent.yaml"
         config.write_text(agent_yaml(site, meters_url, mqtt_url), "utf-8")
         self._env = {
@@ -119,6 +126,25 @@ class Rig:
         except OSError:
             return  # it is only starting, and has nothing to tell
         self.repeated_chunks += sum(int(float(line.split()[1])) for line in lines if line.startswith(_REPEATED))
+
+    def dump(self) -> None:
+        """A backup of the database as it is now."""
+        self._postgres("pg_dump", "--format=custom", "--file", str(self._dump), "--dbname", self.database.dsn)
+
+    def restore(self) -> None:
+        """Puts the backup in the place of the database, while everybody goes on; nobody gets at a half restored one."""
+        other = self.database.dsn.replace("/plantprint?", "/{}?")
+        with psycopg.connect(other.format("postgres"), autocommit=True) as conn:
+            conn.execute("create database restored template template0")
+            self._postgres("pg_restore", "--single-transaction", "--dbname", other.format("restored"), str(self._dump))
+            conn.execute("alter database plantprint allow_connections false")
+            conn.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'plantprint'")
+            conn.execute("alter database plantprint rename to lost")
+            conn.execute("alter database restored rename to plantprint")
+
+    def _postgres(self, program: str, *arguments: str) -> None:
+        bin_dir = find_install(self.database.settings.bin_dir).bin_dir
+        subprocess.run([str(bin_dir / program), *arguments], check=True, capture_output=True, timeout=60)
 
     # ---- while they run
 
@@ -220,8 +246,8 @@ def _cli(*arguments: str) -> list[str]:
     return ["-m", "plantprint_cli", *arguments]
 
 
-def _make_broker(instance: Instance) -> tuple[Child, str]:
-    """Debian's mosquitto without persistence; elsewhere the embedded broker, but never in CI, which promises the real one."""
+def _make_broker(instance: Instance, *, persistent: bool) -> tuple[Child, str]:
+    """Debian's mosquitto; where it is absent the embedded broker, but never in CI, which promises the real one."""
     program = servers.find_mosquitto()
     if program is None:
         assert not servers.in_ci(), "mosquitto is not installed: apt-get install mosquitto"
@@ -229,8 +255,16 @@ def _make_broker(instance: Instance) -> tuple[Child, str]:
         return embedded, embedded.url
     port = instance.port("mqtt")
     config = instance.path / "mosquitto.conf"
-    config.write_text(servers.MOSQUITTO_CONFIG.format(port=port), "utf-8")
+    text = servers.MOSQUITTO_CONFIG.format(port=port)
+    folder = instance.path / "mosquitto"
+    folder.mkdir()
+    if persistent:
+        text = text.replace(
+            "persistence false", f"persistence true\npersistence_location {folder}/\nautosave_interval 1"
+        )
+    config.write_text(text, "utf-8")
     if instance.account is not None:
-        shutil.chown(config, instance.account.uid)
+        for path in (config, folder):
+            shutil.chown(path, instance.account.uid)
     command = Command([program, "-c", str(config)], cwd=instance.path, account=instance.account)
     return Child("broker", command, instance.log("broker")), f"mqtt://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""The storm of the delivery test: SIGKILL to edge, collector, broker and database by a seeded plan, and their restarts."""
+"""The storm of the delivery test: SIGKILL and SIGSTOP to edge, collector, broker and database by a seeded plan, and restarts."""
 
 import os
 import random
@@ -23,10 +23,14 @@ _WAIT_S_MAX = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Processes to kill, each a moment after the one before; `in_commit`: while the collector stores something."""
+    """Processes to kill, each a moment after the one before; `in_commit`: while the collector stores something.
+
+    With `pause_s` they are stopped together for so long instead, and go on as if nothing had been.
+    """
 
     victims: tuple[str, ...]
     in_commit: bool = False
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +57,22 @@ def make_plan(rng: random.Random) -> list[Step]:
     return steps
 
 
+def make_pauses(rng: random.Random) -> list[Step]:
+    """Each process and all of them stopped for a while, and the broker killed, alone and with the collector."""
+    names = ("edge", "broker", "collector", "database")
+    steps = [Step(victims, pause_s=rng.uniform(0.3, 1.5)) for victims in (*((name,) for name in names), names)]
+    steps += [Step(("broker",)), Step(("broker",)), Step(("broker", "collector"))]
+    rng.shuffle(steps)
+    return steps
+
+
 class Storm:
     """Kills and restarts `children` from the main thread, which is the one that children are started from."""
 
     def __init__(self, rig: Rig, rng: random.Random, flow_s_max: float) -> None:
         """When nothing gets through within `flow_s_max` the storm goes on all the same; `standstills` counts that."""
         self.kills: list[Kill] = []
+        self.pauses: list[Step] = []
         self.standstills = 0
         self.lasted_s = 0.0
         self._rig = rig
@@ -78,6 +92,9 @@ class Storm:
                     self._rig.wait_for_commit()
                 else:
                     self.standstills += 1
+            if step.pause_s:
+                self._pause(step)
+                continue
             for victim in step.victims:
                 assert self._until(self._children[victim].is_alive, _WAIT_S_MAX), f"{victim} is not started again"
                 self._rig.before_kill(victim)
@@ -102,6 +119,17 @@ class Storm:
         )
         sigkill(child)
         self._restart_s[name] = now_s + self._rng.uniform(*_DOWN_S)
+
+    def _pause(self, step: Step) -> None:
+        victims = [self._children[name] for name in step.victims]
+        assert self._until(lambda: all(child.is_alive() for child in victims), _WAIT_S_MAX), step
+        pids = [pid for child in victims for pid in _pids(child)]
+        for pid in pids:
+            _send(pid, signal.SIGSTOP)
+        self._sleep(step.pause_s)
+        for pid in pids:
+            _send(pid, signal.SIGCONT)
+        self.pauses.append(step)
 
     def _sleep(self, seconds: float, *, restart: bool = True) -> None:
         until_s = time.time() + seconds
@@ -129,13 +157,21 @@ class Storm:
 
 def sigkill(child: Child) -> None:
     """SIGKILL to the process; to all processes of a database server, which would else finish what they are at."""
+    for pid in _pids(child):
+        _send(pid, signal.SIGKILL)
+    while child.is_alive():
+        time.sleep(0.001)
+
+
+def _pids(child: Child) -> list[int]:
     assert child.pid is not None
     pids = [child.pid]
     if isinstance(child, EmbeddedPostgres):
         # Looking for them in all of /proc would give them time to finish.
         pids += map(int, Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text("ascii").split())
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    while child.is_alive():
-        time.sleep(0.001)
+    return pids
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -82,6 +82,7 @@ def print_status(said: dict[str, Any], age_s: float, *, alive: bool) -> None:
         )
     link = "connected" if uplink["connected"] else "NOT CONNECTED"
     typer.echo(f"  broker   {link}; last acknowledgement {uplink['last_ack_at'] or 'never'}")
+    _print_alarms(said)
     for source in said["sources"]:
         share, latency = source["failed_share"], source["latency_ms"]
         failed = "" if share is None else f"{100 * share:5.1f} % of polls fail"
@@ -93,3 +94,14 @@ def print_status(said: dict[str, Any], age_s: float, *, alive: bool) -> None:
         if strangers := source.get("undeclared"):
             listed = ", ".join(f"{who} ({count})" for who, count in strangers.items())
             typer.echo(f"    messages of devices that no channel names: {listed}")
+
+
+def _print_alarms(said: dict[str, Any]) -> None:
+    clock, reloads = said.get("clock", {}), said.get("reloads", {})
+    if not clock.get("dates", True):
+        waiting = f"{clock['undated_rows']} readings wait for it in memory"
+        typer.secho(f"  TIME     this machine does not know it: {waiting}; set it", fg=typer.colors.RED)
+    if lost := clock.get("undated_rows_lost"):
+        typer.secho(f"  LOSS     {lost} readings whose time was never known", fg=typer.colors.RED)
+    for problem in reloads.get("problems", ()):
+        typer.secho(f"  REFUSED  the changed configuration: {problem}", fg=typer.colors.RED)

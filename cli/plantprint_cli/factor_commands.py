@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -11,6 +11,8 @@ from plantprint_cli.errors import CommandError, need
 
 if TYPE_CHECKING:
     from plantprint.factors import Factor
+
+Purpose = Literal["footprint", "inventory"]
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 OPTIONAL_DATABASE = typer.Option(
@@ -31,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def factors_list(
     contains: str = typer.Argument("", help="Part of an id, subject or name."),
     geography: str = typer.Option("", "--geography", help="Only this place, such as CN-ZJ."),
-    purpose: str = typer.Option(None, "--purpose", help="footprint or inventory."),
+    purpose: Purpose = typer.Option(None, "--purpose", help="What it is to serve; the two never mix."),
     database_url: str = OPTIONAL_DATABASE,
     as_json: bool = JSON,
 ) -> None:
@@ -39,11 +41,13 @@ def factors_list(
     from plantprint import factor_library
 
     rows = factor_library.find(
-        library(database_url), contains=contains, geography=geography, purpose=purpose, at_ms=now_ms()  # type: ignore[arg-type]
-    )  # fmt: skip
+        library(database_url), contains=contains, geography=geography, purpose=purpose, at_ms=now_ms()
+    )
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
+    if not rows:
+        typer.echo("no factor fits; `plantprint factors list` without conditions shows all", err=True)
     for row in rows:
         mark = "  expired" if row.get("expired") else ""
         typer.echo(
@@ -66,20 +70,22 @@ def factors_choose(
     subject: str = typer.Argument(..., help="What is wanted, such as electricity.grid."),
     unit: str = typer.Option(..., "--unit", help="Per which unit."),
     geography: str = typer.Option(..., "--geography", help="Where, such as CN-ZJ."),
-    purpose: str = typer.Option("footprint", "--purpose", help="footprint or inventory; they never mix."),
+    purpose: Purpose = typer.Option("footprint", "--purpose", help="What it is to serve; the two never mix."),
     at: str = typer.Option(None, "--at", help="When it was used, RFC 3339; now by default."),
     database_url: str = OPTIONAL_DATABASE,
     as_json: bool = JSON,
 ) -> None:
     """Choose a factor and show every step of the way: places and years that were tried, and why this one."""
     from plantprint import factor_choice, factor_library
-    from plantprint.times import parse_instant
+    from plantprint.quantities import is_unit
 
-    wanted = factor_choice.Wanted(
-        subject=subject, unit=unit, geography=geography, purpose=purpose,  # type: ignore[arg-type]
-        at_ms=now_ms() if at is None else parse_instant(at),
-    )  # fmt: skip
-    print_facts(factor_library.explain_choice(factor_choice.choose(library(database_url), wanted)), as_json)
+    if not is_unit(unit):
+        raise CommandError(f"--unit: {unit!r} is not a known unit; use one such as kWh, GJ, kg, t, Nm3 or t.km")
+    wanted = factor_choice.Wanted(subject=subject, unit=unit, geography=geography, purpose=purpose, at_ms=instant(at))
+    chosen = factor_library.explain_choice(factor_choice.choose(library(database_url), wanted))
+    print_facts(chosen, as_json)
+    if chosen["factor"] is None:
+        raise typer.Exit(1)
 
 
 def factors_add(
@@ -138,6 +144,15 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def instant(at: str | None) -> int:
+    from plantprint.times import parse_instant
+
+    try:
+        return now_ms() if at is None else parse_instant(at)
+    except ValueError as error:
+        raise CommandError(f"--at: {error}") from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
@@ -153,5 +168,15 @@ def print_facts(body: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(body, ensure_ascii=False))
         return
     for name, value in body.items():
-        if value not in (None, "", [], {}):
-            typer.echo(f"{name:16} {value}")
+        rows = value if isinstance(value, list) else [value]
+        for row in rows:
+            if row not in (None, "", {}):
+                typer.echo(f"{name:16} {_line(row)}")
+
+
+def _line(row: Any) -> str:
+    if not isinstance(row, dict):
+        return str(row)
+    if "code" in row:
+        return f"{row['code']}: {row['message']}; {row['remedy']}"
+    return ", ".join(f"{name} {value}" for name, value in row.items() if value not in (None, ""))

@@ -3,14 +3,15 @@
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import typer
 
-from plantprint_cli.errors import DATABASE, need
+from plantprint_cli.errors import DATABASE, CommandError, need
 
 Form = Literal["tree", "mermaid", "dot", "json"]
 Lang = Literal["en", "zh"]
+GwpChoice = Literal["AR4", "AR5", "AR6"]
 
 # A drawing that goes into a file or pipe is not cut at a terminal's width.
 _FILE_COLUMNS = 400
@@ -89,22 +90,46 @@ def model_schema() -> None:
 
 def account(
     facts: Path = typer.Argument(
-        ..., exists=True, dir_okay=False, help="Facts as JSON; docs/neutral.md describes them."
+        None, exists=True, dir_okay=False, help="Facts as JSON; docs/neutral.md describes them."
     ),
     known_at: str = typer.Option(None, "--known-at", help="Count only facts known by then, RFC 3339."),
+    gwp_set: GwpChoice = typer.Option(None, "--gwp-set", help="Value gases anew; published values count by default."),
     as_json: bool = typer.Option(False, "--json", help="Print every account to the last digit as JSON."),
+    schema: bool = typer.Option(False, "--schema", help="Print the JSON Schema of the document and leave."),
 ) -> None:
     """Account a hand-made or exported plant without database: the way for a certifier to check every figure."""
     from plantprint import neutral
 
-    found = neutral.account_facts(neutral.parse_facts(facts.read_bytes()), known_at)
-    result = neutral.accounts_json(found)
+    if schema:
+        typer.echo(json.dumps(neutral.facts_json_schema(), indent=2, ensure_ascii=False))
+        return
+    if facts is None:
+        raise CommandError(
+            "account needs a document of facts; docs/neutral.md describes it, --schema prints its schema"
+        )
+    result = neutral.accounts_json(neutral.account_facts(neutral.parse_facts(facts.read_bytes()), known_at, gwp_set))
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
-        return
+    else:
+        _print_accounts(result)
+
+
+def _print_accounts(result: dict[str, Any]) -> None:
     for source, total in result["accounted"].items():
         typer.echo(f"{source:20} {total['amount']} {total['unit']}")
+    for account_ in result["accounts"]:
+        if account_["account_kind"] != "batch":
+            name = f"{account_['account_kind']} {account_['account_id']}"
+            typer.echo(f"{name:26} {account_['kg_co2e']} kg CO2e{'' if account_['complete'] else '  (incomplete)'}")
     for name, batch in result["batches"].items():
-        typer.echo(f"batch {name:20} {batch['kg_co2e']} kg CO2e{'  (incomplete)' if batch['incomplete'] else ''}")
+        whole = batch["product_footprint"]
+        mark = "  (incomplete)" if batch["incomplete"] else ""
+        line = f"batch {name:20} {batch['kg_co2e']} kg CO2e"
+        typer.echo(f"{line}, {whole['boundary']} {whole['kg_co2e']} kg CO2e, {batch['status']}{mark}")
+        told = (
+            f"  {i['code']} {i['place']}: {i['message']}; {i['remedy']}" for i in (*batch["issues"], *whole["reasons"])
+        )
+        for line in dict.fromkeys(told):
+            typer.echo(line)
     for issue in result["issues"]:
-        typer.echo(f"issue {issue['code']} {issue['place']}: {issue['message']}")
+        typer.echo(f"issue {issue['code']} {issue['place']}: {issue['message']}; {issue['remedy']}")

@@ -70,6 +70,12 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         default=0, ge=0, le=65_535, description="loopback port of the collector's /metrics; 0: off"
     )
+    metrics_every_s: float = Field(
+        default=5.0, gt=0, description="how often /metrics looks into the database for ages and backlog, in seconds"
+    )
+    metrics_series_max: int = Field(
+        default=1000, gt=0, description="most agents or sites that one metric names; the stalest are named first"
+    )
     database_timeout_s: float = Field(
         default=60.0, gt=0, description="longest statement of the intake; a stuck server counts as away, in seconds"
     )

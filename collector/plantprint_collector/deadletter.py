@@ -15,7 +15,7 @@ from plantprint_collector import inbox, rows
 from plantprint_collector.config import Settings
 from plantprint_collector.connection import connect
 from plantprint_collector.inbox import Chunk, Event, Fault, Foreign, Ignored, Item, Message, Unreadable
-from plantprint_collector.limits import time_limits
+from plantprint_collector.limits import site_clocks, time_limits
 from plantprint_collector.metrics import Metrics
 from plantprint_collector.readings import ReadingWriter
 from plantprint_collector.writer import Writer
@@ -120,7 +120,7 @@ def _unusable(item: Item) -> str:
 def _replay_readings(conn: Conn, settings: Settings) -> int:
     """Stores the rejected readings that are possible now; a page is a transaction."""
     sites = [row[0] for row in conn.execute("select distinct site from rejected_reading")]
-    limits = time_limits(conn, sites, settings, time.time_ns() // 1_000_000)
+    limits = time_limits(site_clocks(conn, sites), settings, time.time_ns() // 1_000_000)
     readings = ReadingWriter(settings.staged_s)
     stored = 0
     for site, (low, high) in limits.items():

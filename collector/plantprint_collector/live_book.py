@@ -9,7 +9,6 @@ import orjson
 from psycopg import Connection
 
 from plantprint.account import HourAccount
-from plantprint.facts import Issue
 from plantprint.flows import Known
 from plantprint.ledger import Net
 from plantprint.production import Production
@@ -35,7 +34,7 @@ class LiveBook:
         self._batches = BatchBook(site)
         self._day = DayTotal(site)
         self._budgets: alerts.BudgetBook | None = None
-        self._issues: tuple[tuple[int, int], frozenset[Issue]] | None = None
+        self._issues: tuple[Any, ...] | None = None
         self._written: dict[tuple[str, str], bytes] = {}
 
     def forget_settled(self) -> None:

@@ -1,12 +1,13 @@
-"""Counters of the intake in a registry of its own; nothing is lost or refused without being counted here."""
+"""Counters of the collector in a registry of its own; nothing is lost or refused without being counted here."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_LATENCY_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 5.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
 
 
 class Metrics:
-    """`registry` goes to `/metrics`; names are documented in `docs`."""
+    """`registry` goes to `/metrics`; names are documented in docs/operating.md."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -34,6 +35,13 @@ class Metrics:
         self.commit_seconds = Histogram(
             "plantprint_intake_commit_seconds", "time of one transaction", buckets=_SECONDS, registry=self.registry
         )
+        self.chunk_latency = Histogram(
+            "plantprint_intake_chunk_latency_seconds",
+            "from a chunk's newest reading to its commit",
+            ["lane"],
+            buckets=_LATENCY_S,
+            registry=self.registry,
+        )
         self.queue_messages = Gauge(
             "plantprint_intake_queue_messages", "messages waiting for the writer", registry=self.registry
         )
@@ -43,6 +51,14 @@ class Metrics:
         self.connected = Gauge(
             "plantprint_intake_connected", "1 while the part is reachable", ["part"], registry=self.registry
         )
+
+        self.accountant_failures = Gauge(
+            "plantprint_accountant_failures", "passes of the accountant that failed", registry=self.registry
+        )
+
+    def is_connected(self, part: str) -> bool:
+        """Whether the intake's connection to the part (broker, database) stands."""
+        return self.registry.get_sample_value("plantprint_intake_connected", {"part": part}) == 1
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"plantprint_intake_{name}", text, labels, registry=self.registry)

@@ -1,15 +1,47 @@
-"""The collector's `/metrics` on a loopback port, when one is set."""
+"""The collector's `/metrics`, `/healthz` and `/readyz` on a loopback port, when one is set."""
 
-from wsgiref.simple_server import WSGIServer
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.types import StartResponse, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 
 HOST = "127.0.0.1"
+Checks = Callable[[], Mapping[str, bool]]
 
 
-def serve_metrics(registry: CollectorRegistry, port: int) -> WSGIServer | None:
-    """Starts serving; None when `port` is 0, which means off."""
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it overrides
+        """A scrape every few seconds is no news."""
+
+
+def serve_metrics(registry: CollectorRegistry, port: int, alive: Checks, ready: Checks) -> WSGIServer | None:
+    """Starts serving; None when `port` is 0, which means off.
+
+    `/healthz` says 200 while every check of `alive` holds, else 503: start the process anew. `/readyz` does so for
+    `ready`: what it names is away, and a new start would not help.
+    """
     if not port:
         return None
-    server, _ = start_http_server(port, addr=HOST, registry=registry)
+    metrics = make_wsgi_app(registry)
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        checks = {"/healthz": alive, "/readyz": ready}.get(environ.get("PATH_INFO", ""))
+        if checks is None:
+            found: Iterable[bytes] = metrics(environ, start_response)
+            return found
+        said = checks()
+        status = "200 OK" if all(said.values()) else "503 Service Unavailable"
+        start_response(status, [("Content-Type", "application/json"), ("Cache-Control", "no-store")])
+        return [json.dumps(dict(said)).encode()]
+
+    server = make_server(HOST, port, app, _Server, _Quiet)
+    threading.Thread(target=server.serve_forever, name="metrics-page", daemon=True).start()
     return server

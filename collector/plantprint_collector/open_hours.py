@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plantprint.account import Carry, HourAccount, account_meters
 from plantprint.facts import Issue, Quality, Reading
 from plantprint.flows import Known
-from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries
+from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour
 from plantprint.production import Production
 from plantprint.stores import Level, read_level
 from plantprint.times import HOUR_MS, hour_floor
@@ -72,6 +72,8 @@ class OpenHours:
         self._sources = [sources[meter] for meter in self._names]
         self._table = OpenTable(len(self._names), start_ms, self._graph.plant.bucket_s * 1000)
         self._plain = PlainCounters(self._sources, self._table)
+        # Rows of which no good reading is known, none before the start either.
+        self._is_blank = np.zeros(len(self._names), np.bool_)
         self._slow: dict[int, OpenMeter] = {}
         self._parts: dict[int, list[Part]] = {}
         self._worked_until_ms: dict[int, int] = {}
@@ -213,7 +215,7 @@ class OpenHours:
         quality, missing_ms = self._table.quality(0), self._missing(0, until_ms)
         amount = self._table.amount[:, self._table.columns(0)]
         return [
-            (MeterHour(amount[row], quality[row], missing_ms[row]), self._plain.state(row, end_ms))
+            (MeterHour(amount[row], quality[row], missing_ms[row]), self._state(row, end_ms))
             if row not in self._slow
             else self._slow[row].first_hour()[:2]
             for row in rows
@@ -222,9 +224,10 @@ class OpenHours:
     def _take(self, row: Ints, found: Ints) -> set[int]:
         """Takes readings (channel, instant, value, quality, revision) of rows; returns the rows to load anew."""
         np.maximum.at(self._heard_ms, row, found[:, 1])
-        plain = self._plain.is_plain[row]
+        is_first, strange = self._begin(row, found)
+        plain = self._plain.is_plain[row] & ~is_first
         late = plain & (found[:, 1] <= self._plain.last["t_ms"][row])
-        strange = set(row[late].tolist())
+        strange.update(row[late].tolist())
         plain &= (found[:, 3] > Quality.MISSING) & ~np.isin(row, row[late])
         order = np.flatnonzero(plain)
         order = order[np.lexsort((found[order, 1], row[order]))]
@@ -240,6 +243,24 @@ class OpenHours:
             if not all(known.add(_scaled(several, known.source)) for several in _by_channel(readings)):
                 strange.add(number)
         return strange
+
+    def _begin(self, row: Ints, found: Ints) -> tuple[NDArray[np.bool_], set[int]]:
+        """Which readings are the first good ones of blank rows that go on as plain counters; the rows that do not."""
+        is_first = np.zeros(len(row), np.bool_)
+        strange: set[int] = set()
+        order = np.flatnonzero(self._is_blank[row] & (found[:, 3] > Quality.MISSING))
+        order = order[np.lexsort((found[order, 1], row[order]))]
+        _, firsts = np.unique(row[order], return_index=True)
+        for at in order[firsts].tolist():
+            number, t_ms = int(row[at]), int(found[at, 1])
+            self._is_blank[number] = False
+            if self._plain.begin(number, t_ms, int(found[at, 2]), int(found[at, 3])):
+                self._table.begin(number, t_ms)
+                self._counts[number, (t_ms - 1 - self.start_ms) // HOUR_MS] += 1
+                is_first[at] = True
+            else:
+                strange.add(number)
+        return is_first, strange
 
     def _load(self, conn: Conn, rows: Sequence[int]) -> None:
         """Works rows out from the start on, from what is stored."""
@@ -259,22 +280,19 @@ class OpenHours:
 
     def _forget(self, rows: Sequence[int]) -> None:
         self._table.clear(rows)
-        self._plain.is_plain[list(rows)] = False
+        self._plain.is_plain[list(rows)] = self._is_blank[list(rows)] = False
         self._counts[list(rows)] = 0
         for row in rows:
             for kept in (self._slow, self._parts, self._worked_until_ms, self._issues):
                 kept.pop(row, None)
 
     def _is_ready(self, row: int) -> bool:
-        """Whether a row goes on from its carried state as a plain counter."""
-        state, source = self.carry.meters.get(self._names[row]), self._sources[row]
-        if (
-            state is None
-            or not is_calm(state)
-            or state.channel != MeterSeries(source.channel, source.meter, source.ratio, ()).channel_mark
-        ):
-            return False
-        return self._plain.adopt(row, state)
+        """Whether a row goes on as a plain counter, from its carried state or from the first reading there will be."""
+        state = self.carry.meters.get(self._names[row])
+        if state is None:
+            self._is_blank[row] = self._plain.is_possible[row]
+            return bool(self._is_blank[row])
+        return is_calm(state) and state.channel == self._plain.mark(row) and self._plain.adopt(row, state)
 
     def _load_exactly(self, conn: Conn, rows: Sequence[int]) -> None:
         if not rows:
@@ -355,9 +373,14 @@ class OpenHours:
         is_silent = (self._heard_ms < 0) | (now_ms - self._heard_ms > grace)
         return np.where(is_silent, now_ms, np.minimum(self._heard_ms, now_ms))
 
+    def _last_ms(self) -> tuple[NDArray[np.bool_], Ints]:
+        """The rows whose time since their last reading is not in the table, and when that was: before all where blank."""
+        return self._plain.is_plain | self._is_blank, np.where(self._is_blank, 0, self._plain.last["t_ms"])
+
     def _missing(self, hour: int, until_ms: Ints) -> NDArray[np.int32]:
-        rows = np.flatnonzero(self._plain.is_plain)
-        return self._table.missing(hour, rows, self._plain.last["t_ms"][rows], until_ms[rows])
+        is_open, last_ms = self._last_ms()
+        rows = np.flatnonzero(is_open)
+        return self._table.missing(hour, rows, last_ms[rows], until_ms[rows])
 
     def _hours(self, hour_ms: int, until_ms: Ints) -> Known:
         hour = (hour_ms - self.start_ms) // HOUR_MS
@@ -367,9 +390,8 @@ class OpenHours:
     def _silent_ms(self, hour_ms: int, until_ms: Ints) -> Ints:
         """Until when in an hour each plain meter is missing after its last reading, 0 where it is not."""
         until_ms = np.minimum(until_ms, hour_ms + HOUR_MS)
-        return np.where(
-            self._plain.is_plain & (self._plain.last["t_ms"] < until_ms) & (until_ms > hour_ms), until_ms, 0
-        )
+        is_open, last_ms = self._last_ms()
+        return np.where(is_open & (last_ms < until_ms) & (until_ms > hour_ms), until_ms, 0)
 
     def _as_before(
         self, hour_ms: int, carry: Carry, production: Production, since_ms: Mapping[str, int], silent_ms: Ints
@@ -381,6 +403,9 @@ class OpenHours:
         is_alike = known.since_ms == since_ms and np.array_equal(known.missing_until_ms, silent_ms)
         return known.account if is_alike else None
 
+    def _state(self, row: int, end_ms: int) -> CounterState | None:
+        return None if self._is_blank[row] else self._plain.state(row, end_ms)
+
     def _states(self, carry: Carry, hour_ms: int) -> dict[str, CounterState]:
         """The meters' states at an hour's end."""
         end_ms, number = hour_ms + HOUR_MS, (hour_ms - self.start_ms) // HOUR_MS
@@ -390,7 +415,7 @@ class OpenHours:
             if row in self._slow:
                 state = None if not parts else parts[min(number, len(parts) - 1)][1]
             else:
-                state = self._plain.state(row, end_ms)
+                state = self._state(row, end_ms)
             if state is not None:
                 states[meter] = state
         return states

@@ -63,6 +63,12 @@ class OpenTable:
         self.amount[rows], self.worst[rows], self.missing_ms[rows] = 0, UNKNOWN, 0
         self._mark(rows, 0)
 
+    def begin(self, row: int, t_ms: int) -> None:
+        """Nothing was known of a row before its first reading."""
+        edges = self.start_ms + np.arange(self.amount.shape[1] + 1, dtype=np.int64) * self.bucket_ms
+        self.missing_ms[row] = np.diff(np.minimum(edges, t_ms))
+        self._mark([row], 0)
+
     def put(self, row: int, hours: Sequence[MeterHour]) -> None:
         """All hours of a row, as they were worked out elsewhere; what is as before does not count as changed."""
         for number, hour in enumerate(hours):

@@ -71,6 +71,20 @@ class PlainCounters:
         self.is_plain[row] = True
         return True
 
+    def mark(self, row: int) -> str:
+        """What a state must agree with to be one of this row's channel."""
+        source = self._sources[row]
+        return MeterSeries(source.channel, source.meter, source.ratio, ()).channel_mark
+
+    def begin(self, row: int, t_ms: int, value: int, quality: int) -> bool:
+        """Goes on from the very first reading of a row, unless that needs a closer look."""
+        if not 0 < value <= self.rules[row, 2]:
+            return False
+        hours = (t_ms - 1 - self._table.start_ms) // HOUR_MS
+        return self.adopt(
+            row, CounterState(t_ms, value, since_ms=t_ms, quality=quality, channel=self.mark(row)), [None] * hours
+        )
+
     def state(self, row: int, end_ms: int) -> CounterState | None:
         """The last good reading up to the end of an hour."""
         kept = self.last

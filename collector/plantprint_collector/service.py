@@ -11,6 +11,7 @@ from plantprint_collector.announcer import Announcer
 from plantprint_collector.config import Settings
 from plantprint_collector.intake import Intake
 from plantprint_collector.metrics_page import serve_metrics
+from plantprint_collector.store_watch import StoreWatch
 
 log = structlog.get_logger("plantprint.collector")
 
@@ -26,7 +27,18 @@ def run(settings: Settings, accounting: AccountantSettings, *, intake_only: bool
     intake = Intake(settings)
     announcer = Announcer(settings)
     accountant = Accountant(settings.database_url.get_secret_value(), accounting, announcer.publish)
-    page = serve_metrics(intake.metrics.registry, settings.metrics_port)
+    watch = StoreWatch(settings)
+    registry = intake.metrics.registry
+    registry.register(watch)
+    intake.metrics.accountant_failures.set_function(lambda: accountant.failures)
+    page = serve_metrics(
+        registry,
+        settings.metrics_port,
+        alive=lambda: {"intake": intake.failure is None, "accountant": intake_only or accountant.alive},
+        ready=lambda: {"broker": intake.metrics.is_connected("broker"), "database": watch.up},
+    )
+    if page is not None:
+        watch.start()
     intake.start()
     if not intake_only:
         announcer.start()
@@ -41,5 +53,7 @@ def run(settings: Settings, accounting: AccountantSettings, *, intake_only: bool
         announcer.stop()
     if page is not None:
         page.shutdown()
+        page.server_close()
+        watch.stop()
     log.info("collector stopped", failed=failed)
     return EXIT_FAILED if failed else EXIT_OK

@@ -1,6 +1,5 @@
 """One site's accountant: takes marks, works in what is late, settles what is due, and keeps the open hours for the live picture."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from plantprint.account import Carry, HourAccount
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector import alerts, shipping
 from plantprint_collector.accountant_config import AccountantSettings
-from plantprint_collector.books import Range, SiteFacts, account_hours, hours_of, touched_by_readings
+from plantprint_collector.books import SiteFacts, account_hours, hours_of, touched_by_readings
 from plantprint_collector.facts_book import FactsBook, Touched
 from plantprint_collector.facts_store import load_clock
 from plantprint_collector.ledger_marks import Marks, put_back, take_marks
@@ -81,7 +80,7 @@ class SiteAccountant:
 
     def _take(self, conn: Conn, facts: SiteFacts, marks: Marks) -> list[Touched]:
         """Takes changed readings into the open hours; what they touch before those, while some hour is settled."""
-        late: Mapping[int, Sequence[Range]] = marks.channels
+        late = marks.channels
         newest_ms = max((spans[-1][1] for spans in marks.channels.values()), default=0)
         if self._open is not None and not OpenHours.fits(facts, self._open.start_ms, newest_ms):
             self._open = None

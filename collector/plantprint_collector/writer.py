@@ -17,7 +17,7 @@ from plantprint_collector import inbox, rows
 from plantprint_collector.channels import ChannelTables
 from plantprint_collector.config import Settings
 from plantprint_collector.inbox import Chunk, Event, Fault, Foreign, Item, Rows, State
-from plantprint_collector.limits import Limits, time_limits
+from plantprint_collector.limits import Clocks, Limits, site_clocks, time_limits, wall_age_s
 from plantprint_collector.metrics import Metrics
 from plantprint_collector.quarantine import Quarantine
 from plantprint_collector.readings import ReadingWriter
@@ -80,7 +80,7 @@ class Writer:
         for attempt in range(_ATTEMPTS_MAX):
             started_s = time.perf_counter()
             try:
-                outcome = self._once(conn, items, before_commit, again=again)
+                clocks, outcome = self._once(conn, items, before_commit, again=again)
             except (psycopg.Error, *CONTENT_ERRORS) as error:
                 self.forget()
                 self._metrics.transactions.labels("failed").inc()
@@ -91,15 +91,17 @@ class Writer:
             else:
                 self._metrics.commit_seconds.observe(time.perf_counter() - started_s)
                 self._count(outcome)
+                self._count_latency(outcome, clocks)
                 return outcome
         raise AssertionError("the last attempt returns or raises")
 
     def _once(
         self, conn: Conn, items: Sequence[Item], before_commit: Callable[[Outcome], None], *, again: bool
-    ) -> Outcome:
+    ) -> tuple[Clocks, Outcome]:
         chunks = [item for item in items if isinstance(item, Chunk)]
         sites = {site for item in items if (site := _site_of(item))}
-        limits = time_limits(conn, sites, self._settings, self._wall_ms())
+        clocks = site_clocks(conn, sites)
+        limits = time_limits(clocks, self._settings, self._wall_ms())
         self._readings.ensure_days(conn, _days(chunks, limits))
         transaction = Transaction(conn, limits, self._tables, self._quarantine)
         outcome = transaction.outcome
@@ -113,7 +115,7 @@ class Writer:
             before_commit(outcome)
         self._tables.keep(transaction.declared)
         self._quarantine.committed()
-        return outcome
+        return clocks, outcome
 
     def _count(self, outcome: Outcome) -> None:
         metrics, written = self._metrics, outcome.written
@@ -135,6 +137,18 @@ class Writer:
             metrics.held_chunks.labels(reason).inc()
         for status in outcome.event_statuses:
             metrics.events.labels(status).inc()
+
+    def _count_latency(self, outcome: Outcome, clocks: Clocks) -> None:
+        """Wall time from the newest reading of each stored chunk to now, after its commit; impossible ones tell nothing."""
+        wall_ms = self._wall_ms()
+        limits = time_limits(clocks, self._settings, wall_ms)
+        for chunk in outcome.stored:
+            if isinstance(chunk.content, Rows) and len(chunk.content.array):
+                newest_ms = int(chunk.content.array[:, 1].max())
+                low, high = limits[chunk.header.site]
+                age_s = wall_age_s(clocks[chunk.header.site], wall_ms, newest_ms)
+                if age_s is not None and low <= newest_ms <= high:
+                    self._metrics.chunk_latency.labels(chunk.topic.rpartition("/")[2]).observe(age_s)
 
 
 def _site_of(item: Item) -> str:

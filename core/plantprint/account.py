@@ -31,6 +31,7 @@ from plantprint.tracing import StockLayer, Traced, trace
 from plantprint.work_units import UnitHour, unit_hours
 
 _ALWAYS: Mapping[str, int] = {}
+_NOTHING: Mapping[str, MeterHour] = {}
 _NO_LEVELS: Levels = {}
 _NO_LEVELS_EVER: Mapping[int, Levels] = {}
 
@@ -126,15 +127,16 @@ def account_hour(
     carry: Carry,
     until_ms: int,
     since_ms: Mapping[str, int] = _ALWAYS,
+    given: Mapping[str, MeterHour] = _NOTHING,
 ) -> HourAccount:
     """Accounts the hour from `hour_ms`, a function of the facts given and nothing else.
 
-    `series` has the readings of each meter that has a channel, `carry` comes from the hour before, `until_ms` is the
-    site's now: what lies after it is not missing. `since_ms` is each meter's first reading ever, where known: a meter
-    that was not there yet is not missing, but a batch that ran before it is incomplete. Raises `AssertionError` when
-    amounts do not add up exactly.
+    `series` has the readings of each meter that has a channel, `given` the hours of meters without any. `carry` comes
+    from the hour before, `until_ms` is the site's now: what lies after it is not missing. `since_ms` is each meter's
+    first reading ever, where known: a meter that was not there yet is not missing, but a batch that ran before it is
+    incomplete. Raises `AssertionError` when amounts do not add up exactly.
     """
-    meters: dict[str, MeterHour] = {}
+    meters = dict(given)
     states = {meter: state for meter, state in carry.meters.items() if meter in graph.meters}
     issues: list[Issue] = []
     levels: dict[str, Level] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any
 
@@ -70,9 +71,12 @@ def find(
 
 def explain(factors: Iterable[Factor], factor_id: str, at_ms: int | None = None) -> dict[str, Any]:
     """Everything that is known of a factor, every version of it first to last; raises `FactorError` when there is none."""
-    versions = sorted((f for f in factors if f.factor_id == factor_id), key=lambda one: one.version)
+    known = list(factors)
+    versions = sorted((f for f in known if f.factor_id == factor_id), key=lambda one: one.version)
     if not versions:
-        raise FactorError(f"no factor {factor_id!r}; `plantprint factors list` shows all")
+        close = get_close_matches(factor_id, {f.factor_id for f in known}, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise FactorError(f"no factor {factor_id!r}; {hint}`plantprint factors list` shows all")
     newest = versions[-1]
     masses = gas_masses(newest)
     return {
@@ -114,6 +118,11 @@ def own_factor(body: Mapping[str, Any], known_at_ms: int, library: Iterable[Fact
 
     `body` holds the columns of a factor; those that are not given stay empty. Raises `FactorError` saying what is wrong.
     """
+    return stated_factor({**body, "version": None, "known_at": format_instant(known_at_ms)}, library)
+
+
+def stated_factor(body: Mapping[str, Any], library: Iterable[Factor]) -> Factor:
+    """A factor by its columns; without a `version` it is the next one of its id. Raises `FactorError`."""
     given = {name: value for name, value in body.items() if value is not None}
     missing = [name for name in ("factor_id", "value", "unit", "source") if not str(given.get(name, "")).strip()]
     if missing:
@@ -122,13 +131,14 @@ def own_factor(body: Mapping[str, Any], known_at_ms: int, library: Iterable[Fact
         )
     unknown = sorted(set(given) - set(Factor.__dataclass_fields__))
     if unknown:
-        raise FactorError(
-            f"{given['factor_id']}: a factor has no {', '.join(unknown)}; `plantprint factors explain` shows one"
-        )
+        close = get_close_matches(unknown[0], Factor.__dataclass_fields__, n=1)
+        hint = f"did you mean {close[0]}?" if close else "`plantprint factors explain` shows the columns of one"
+        raise FactorError(f"{given['factor_id']}: a factor has no {', '.join(unknown)}; {hint}")
     older = [one.version for one in library if one.factor_id == given["factor_id"]]
-    row = {**_BLANK, **{name: str(value) for name, value in given.items()}}
-    row |= {"version": str(max(older, default=0) + 1), "known_at": format_instant(known_at_ms)}
+    version = given.get("version", max(older, default=0) + 1)
+    row = {**_BLANK, **{name: str(value) for name, value in given.items()}, "version": str(version)}
     factor = read_row(row, str(given["factor_id"]))
+    known_from_ms(factor)
     parts_of(factor)
     gas_masses(factor)
     return factor

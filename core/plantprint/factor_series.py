@@ -28,12 +28,16 @@ class HourIntensity:
 
 @dataclass(frozen=True, slots=True)
 class FactorSeries:
-    """A named series of hours; `source` is the credit that its licence asks for."""
+    """A named series of hours; `source` is the credit that its licence asks for.
+
+    `purpose` says which of its two values counts where nobody asks for one.
+    """
 
     factor_id: str
     geography: str
     source: str
     hours: Mapping[int, HourIntensity]
+    purpose: Purpose = "inventory"
 
     def at(self, t_ms: int, purpose: Purpose) -> Factor | None:
         """The factor per kWh of the UTC hour that holds `t_ms`; None where the series has no such hour."""
@@ -125,7 +129,7 @@ def scaled_to_year(series: FactorSeries, load: Mapping[int, int], yearly: Decima
         for at, hour in series.hours.items()
     }
     source = f"profile of {series.factor_id} scaled to a yearly {yearly} kg/kWh, not official; {series.source}"
-    return FactorSeries(factor_id, series.geography, source, hours)
+    return FactorSeries(factor_id, series.geography, source, hours, series.purpose)
 
 
 def _rows(rows: Iterator[dict[str, str]], place: str) -> Iterator[tuple[str, dict[str, str]]]:

@@ -135,9 +135,10 @@ def effect_of_change(amount: int, unit: str, factor: MarginalFactor) -> int:
 
 def parse_factors(text: str, place: str) -> list[Factor]:
     """Rows of a factor table (CSV with a heading); raises `FactorError` naming the first bad row."""
-    return [
-        read_row(row, f"{place} row {number}") for number, row in enumerate(csv.DictReader(StringIO(text)), start=2)
-    ]
+    rows = csv.DictReader(StringIO(text))
+    if "factor_id" not in (rows.fieldnames or ()):
+        raise FactorError(f"{place}: this is no table of factors; plantprint/data/factors.csv shows the columns")
+    return [read_row(row, f"{place} row {number}") for number, row in enumerate(rows, start=2)]
 
 
 def read_row(row: Mapping[str, str], place: str) -> Factor:

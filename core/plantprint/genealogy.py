@@ -258,8 +258,8 @@ def _footprints(facts: Facts) -> Iterable[tuple[str, Pcf]]:
         if material.pcf is not None:
             yield material.material, material.pcf
     for lot in facts.lots:
-        material = facts.material(lot.material)
-        if pcf := lot.pcf or (material and material.pcf):
+        of = facts.material(lot.material)
+        if pcf := lot.pcf or (of and of.pcf):
             yield lot.lot, pcf
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ def compiled_shares() -> Shares | None:
     must hold; then so do the same integers. Importing and loading it takes a second, once in a process.
     """
     try:
-        import numba  # noqa: PLC0415 - optional, and slow to load
+        numba: Any = import_module("numba")  # Optional, and slow to load.
     except ImportError:
         return None
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from plantprint.divide_arrays import Ints, divide_arrays
 from plantprint.facts import Quality
-from plantprint.flows import Flows
+from plantprint.flows import Flows, canonical
 from plantprint.plant.graph import Edge, PlantGraph, group_pools
 from plantprint.plant.model import Pool
 from plantprint.sharing import Parcels
@@ -65,7 +65,7 @@ def passing_flows(wide: PlantGraph, flows: Flows, draws: Mapping[str, Draw]) -> 
             quality.append(np.full(into.shape, Quality.MEASURED, np.int8))
             missing_ms.append(np.zeros(into.shape, np.int64))
             continue
-        outs = wide.outflows[store]
+        outs = sorted(wide.outflows[store], key=canonical)
         own = next(n for n, e in enumerate(outs) if e.taker == edge.taker)
         course = flows.amount[[e.index for e in outs]]
         part = divide_arrays(np.array(draws[store].passing), course.sum(axis=1))[own]

@@ -1,7 +1,7 @@
 """Two product footprints as activities by step and source, so that `compare` can say what makes their difference.
 
-Own postings keep their amounts; a lot or material that went in counts as an activity of its own, in its unit. Where a
-batch has rework or co-products, both follow the part that its good output carries.
+Own postings keep their amounts; a lot or material that went in counts as an activity of its own, since a kilogram of salt
+stands for none of dyestuff. Where a batch has rework or co-products, both follow the part that its good output carries.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ def _inputs(product: ProductFootprint) -> list[Activity]:
     parts = divide(upstream, [weights[place] for place in steps])
     carried = _share_carried(product)
     return [
-        Activity(step, name, unit, _part(quantities[step, name, unit], carried), {"3": kg})
+        Activity(step, name, f"{unit} of {name}", _part(quantities[step, name, unit], carried), {"3": kg})
         for (step, name, unit), kg in zip(steps, parts, strict=True)
     ]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from plantprint.factor_choice import Wanted, as_known, choose
+from plantprint.factor_series import FactorSeries
 from plantprint.factors import Factor, FactorError, misused
 from plantprint.facts import Issue
 from plantprint.gwp import GwpError, GwpSet
@@ -30,7 +31,8 @@ class Valuing:
     """By what a footprint is valued: the plant's sources and materials, a library of factors, and what was asked for.
 
     `library` holds the newest version of each factor, `factors` every version, from which a subject is chosen or what was
-    known at `known_at_ms`. Without a `gwp_set` published values count, and gases are shown under `LATEST_SET`.
+    known at `known_at_ms`; `series` are hourly ones by the id that a source names. Without a `gwp_set` published values
+    count, and gases are shown under `LATEST_SET`.
     """
 
     plant: Plant
@@ -39,6 +41,7 @@ class Valuing:
     gwp_set: GwpSet | None = None
     known_at_ms: int | None = None
     market: Market | None = None
+    series: Mapping[str, FactorSeries] = field(default_factory=dict)
 
     @property
     def gas_set(self) -> GwpSet:
@@ -49,6 +52,7 @@ class Valuing:
         """Location-based."""
         return View(
             gwp_set=self.gwp_set,
+            series=self.series,
             factors=self.factors,
             geography=self.plant.site.geography,
             known_at_ms=self.known_at_ms,

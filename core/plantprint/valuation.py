@@ -124,7 +124,7 @@ class RateBook:
     def _choice(self, source: Source, entered_ms: int) -> FactorChoice | Issue:
         series = self._view.series.get(source.factor)
         if series is not None:
-            factor = series.at(entered_ms, self._view.purpose or "inventory")
+            factor = series.at(entered_ms, self._view.purpose or series.purpose)
             if factor is not None:
                 return self._typed(
                     source, factor, f"hourly series named for {source.id}; the value of its first hour is shown"

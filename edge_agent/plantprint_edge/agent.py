@@ -98,8 +98,6 @@ class Agent:
                 return ModbusReader(source, 0, port, self._clock, self._lines.of(source))
             case Dlt645Source():
                 return Dlt645Reader(source, 0, port, self._clock, self._dlt645_lines.of(source))
-            case Dlt645Source():
-                return Dlt645Reader(source, 0, port, self._clock, self._dlt645_lines.of(source))
             case FolderSource():
                 outbox = config.outbox.path
                 return FolderReader(source, 0, port, outbox.with_name(f"{outbox.name}.{source.name}.files"))

@@ -7,7 +7,8 @@ from typing import Any
 
 from plantprint.times import SiteClock
 from plantprint_edge.channels import device_of
-from plantprint_edge.config import AgentConfig, Dlt645Source, ModbusSource, MqttSource, Source
+from plantprint_edge.config import AgentConfig, ModbusSource, MqttSource, Source
+from plantprint_edge.config.polled import PolledSource
 from plantprint_edge.yamlfile import ConfigError
 
 # What the outbox and the way up are built on.
@@ -49,7 +50,7 @@ def _stamp(path: Path) -> tuple[str, int, int] | None:
 
 def check_clock(config: AgentConfig, clock: SiteClock) -> None:
     """Raises `ConfigError` where devices would be polled at a site that lives by its data."""
-    if clock.kind == "data" and any(isinstance(source, ModbusSource | Dlt645Source) for source in config.sources):
+    if clock.kind == "data" and any(isinstance(source, PolledSource) for source in config.sources):
         raise ConfigError(["a site that lives by its data has no now to poll devices in"])
 
 

@@ -2,7 +2,9 @@
 
 import json
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from plantprint.material_events import reduce_materials
 from plantprint.wire import chunk, messages, topics
 
 GOLDEN = Path(__file__).parent / "golden_v1"
+Reader = Callable[[bytes], Any]
 
 
 def _golden(name: str) -> bytes:
@@ -53,12 +56,12 @@ MATERIAL_KINDS = ("lot", "material_use", "output", "return", "scrap")
 @pytest.mark.parametrize("name", ["ack", "state", "event", "activity", "alert", "certificate", *MATERIAL_KINDS])
 def test_small_messages_of_release_0_1_read_back(name: str) -> None:
     raw = _golden(f"{name}.json")
-    decoded = {
+    readers: dict[str, Reader] = {
         "ack": messages.decode_ack, "state": messages.decode_state, "event": messages.decode_event,
         **dict.fromkeys(("activity", "certificate", *MATERIAL_KINDS), messages.decode_event),
         "alert": lambda payload: messages.Alert(**json.loads(payload)),
-    }[name](raw)  # fmt: skip
-    assert json.loads(messages.encode(decoded)) == json.loads(raw)
+    }  # fmt: skip
+    assert json.loads(messages.encode(readers[name](raw))) == json.loads(raw)
 
 
 @pytest.mark.parametrize("kind", MATERIAL_KINDS)

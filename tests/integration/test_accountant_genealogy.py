@@ -1,6 +1,7 @@
 """Lots, uses and outputs on a real database: statements with all that went in, and bad facts on the batches they touch."""
 
 import json
+import random
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,6 +13,7 @@ from ledger_rig import Rig, mill
 from psycopg.types.json import Jsonb
 
 from plantprint.factors import builtin_factors, latest
+from plantprint.facts import EventKind
 from plantprint.quantities import MICRO
 from plantprint.times import format_instant
 from plantprint_collector import genealogy_book
@@ -21,6 +23,7 @@ from plantprint_collector.ledger_marks import Marks
 pytestmark = pytest.mark.integration
 
 HOUR_S = 3600
+Told = tuple[EventKind, dict[str, Any]]
 MATERIALS = [{"id": "salt", "name": {"en": "Salt"}, "unit": "kg", "factor": "cpcd.sodium_sulfate"}]
 
 
@@ -172,6 +175,32 @@ def test_the_audit_finds_a_reason_that_is_not_one(rig: Rig) -> None:
     rig.assert_clean()
     rig.conn.execute("update batch_reason set batch = 'b9' where batch = 'b1'")
     assert [(one.check, one.place) for one in rig.audit().findings] == [("genealogy", "b1"), ("genealogy", "b9")]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_reasons_kept_up_event_by_event_are_those_of_all_events_at_once(rig: Rig, seed: int) -> None:
+    chance, lots, told = random.Random(seed), ["a", "b", "c", "d", "e"], 0
+    for number in range(60):
+        lot, other = chance.sample(lots, 2)
+        choices: list[Told] = [
+            ("lot", {"lot": lot, "quantity": chance.randint(1, 30), "pcf_kg_co2e": chance.choice(["2", ""])}),
+            ("material_use", {"batch": other, "lot": lot, "quantity": chance.randint(1, 9)}),
+            ("output", {"batch": lot, "quantity": chance.randint(0, 20)}),
+            ("order", {"batch": lot, "quantity": 10, "unit": "kg"}),
+            ("return", {"batch": other, "lot": lot, "quantity": chance.randint(1, 5)}),
+            ("withdraw", {"event_id": f"e{chance.randint(0, number)}"}),
+        ]
+        kind, body = chance.choice(choices)
+        # A third of them say something else about an event that was told before, of whatever kind.
+        corrected = number and chance.random() < 0.3
+        name = f"e{chance.randint(0, number - 1)}" if corrected else f"e{number}"
+        rig.event(kind, 60 + number, name, number if corrected else 0, **body)
+        if chance.random() < 0.3:
+            rig.run()
+            told += bool(reasons(rig))
+    rig.run()
+    rig.assert_clean()
+    assert told
 
 
 def test_a_loop_that_nothing_leaves_is_found_when_it_closes_and_when_it_opens(rig: Rig) -> None:

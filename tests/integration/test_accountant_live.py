@@ -62,6 +62,44 @@ def test_a_line_is_live_then_late_then_missing(rig: Rig) -> None:
     assert rig.live("batch", "b-j1")["data_age_s"] == 12
 
 
+def test_a_meter_that_is_read_rarely_is_missing_later(rig: Rig) -> None:
+    """Gas is read twice a minute: it is on its way for 75 s, while the others are missing after 8."""
+    for second in range(0, 91, 3):
+        rig.store({m: steady(m, second, second) for m in METERS if m != "gas" or second % 30 == 0})
+        rig.now(second)
+    assert rig.live("plant", rig.site)["meters"]["missing"] == 0
+    seen = {}
+    for second in (98, 99, 165, 166):
+        rig.now(second)
+        seen[second] = rig.live("plant", rig.site)["meters"]["missing_ids"]
+    others = ["incomer", "m1", "m2"]
+    assert seen == {98: [], 99: others, 165: others, 166: sorted(METERS)}
+
+
+def test_a_meter_with_a_period_is_not_missing_within_it(database_url: str) -> None:
+    clock = SiteClock("run", wall_origin_ms=0, site_origin_ms=HOUR, speed=1)
+    with Rig(database_url, clock=clock) as rig:
+        rig.apply(mill(bucket_s=10))
+        rig.declare(*(Channel("gw", name, c.unit, 3, "amount", 60) for name, c in CHANNELS.items()))
+        rig.store({m: [Reading(HOUR + 60_000, 1000)] for m in METERS})
+        missing = []
+        for second in (60, 150, 210, 211):
+            rig.now(second)
+            missing.append(rig.live("plant", rig.site)["meters"]["missing"])
+        assert missing == [0, 0, 0, 4]
+
+
+def test_after_one_reading_the_trend_knows_nothing_and_says_so(rig: Rig) -> None:
+    """No amount is known yet, so no step has used anything: the buckets are unknown for every step all the same."""
+    watch(rig, 100, 101)
+    for second in range(101, 140, 5):
+        rig.now(second)
+    trend = rig.live("trend", rig.site)
+    assert set(trend["rate_kg_co2e_per_hour"]) == {"wash", "dye"}
+    assert trend["at_ms"][-1] == HOUR + 120_000
+    assert all(rates == [None] * len(trend["at_ms"]) for rates in trend["rate_kg_co2e_per_hour"].values())
+
+
 def dye_rates(rig: Rig, *seconds: int) -> list[float | None]:
     trend = rig.live("trend", rig.site)
     rates = dict(zip(trend["at_ms"], trend["rate_kg_co2e_per_hour"]["dye"], strict=True))

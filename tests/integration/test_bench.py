@@ -52,7 +52,7 @@ def test_latency_finds_every_reading_in_a_figure_of_the_stream(servers: Servers)
 def test_late_data_ends_in_exact_numbers(servers: Servers) -> None:
     result = late.measure(servers, Size(2, 2, 25))
     assert result["factor_change"]["postings_added"] == 0
-    for case in ("one_late_reading", "an_hours_outage", "meter_exchange"):
+    for case in ("one_late_reading", "an_hours_outage", "meter_exchange", "late_store_charge"):
         assert result[case]["postings_added"] > 0, case
         assert result[case]["hours_accounted_again"] > 0, case
 

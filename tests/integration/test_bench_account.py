@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from plantprint.account import EMPTY_CARRY, Carry
+from plantprint.allocation import allocate_totals
 from plantprint_cli.__main__ import app
 from plantprint_cli.bench import account, account_peers
 from plantprint_cli.bench.account_plant import make, with_windows
@@ -33,7 +35,7 @@ def test_every_number_that_is_promised_is_there(monkeypatch: pytest.MonkeyPatch)
 
 def test_three_ways_to_divide_give_the_same_integers() -> None:
     case = account_peers.make_case(1, 200, 12)
-    wanted = account_peers.allocate_totals(case.amount, 60_000, case.parts)
+    wanted = allocate_totals(case.amount, 60_000, case.parts)
     assert case.amount.sum() == wanted.sum()
     assert np.array_equal(account_peers.duckdb_engine(case)(), wanted)
     assert np.array_equal(account_peers.polars_engine(case)(), wanted)
@@ -41,9 +43,9 @@ def test_three_ways_to_divide_give_the_same_integers() -> None:
 
 def test_stretches_that_begin_with_something_are_accounted_again() -> None:
     plant = with_windows(make(48, 300, 12))
-    whole = account.Stretch([account._day(plant, 0, account.EMPTY_CARRY)], 0.0, 0.0)
-    held = account.Day(0, {}, account.Carry({}, {"hv": (("grid", 0, 3, 5),)}))
-    second = account.Stretch([account._day(plant, 1, account.EMPTY_CARRY)], 0.0, 0.0)
+    whole = account.Stretch([account._day(plant, 0, EMPTY_CARRY)], 0.0, 0.0)
+    held = account.Day(0, {}, Carry({}, {"hv": (("grid", 0, 3, 5),)}))
+    second = account.Stretch([account._day(plant, 1, EMPTY_CARRY)], 0.0, 0.0)
     days, twice = account._joined(plant, [account.Stretch([held], 0.0, 0.0), second])
     assert twice == 1
     assert days[1].postings > second.days[0].postings
@@ -53,4 +55,4 @@ def test_stretches_that_begin_with_something_are_accounted_again() -> None:
 def test_a_lost_amount_is_noticed() -> None:
     plant = make(24, 100, 12)
     with pytest.raises(BenchError, match="posted more or less than what entered"):
-        account._check(plant, [account.Day(0, dict.fromkeys(plant.graph.sources, 0), account.EMPTY_CARRY)])
+        account._check(plant, [account.Day(0, dict.fromkeys(plant.graph.sources, 0), EMPTY_CARRY)])

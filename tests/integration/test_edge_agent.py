@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import servers
-from edge_support import STEEL, MemoryCollector, config
+from edge_support import IDLE_SOURCE, STEEL, MemoryCollector, config
 from fake_agent import wait_until
 
 from plantprint.wire.chunk import unseal
@@ -110,13 +110,6 @@ def counting_device() -> Iterator[int]:
         loop.close()
 
 
-def unacked_chunks(folder: Path) -> set[tuple[str, int]]:
-    with sqlite3.connect(folder / "outbox.db") as connection:
-        rows = connection.execute("select epoch, seq from chunk where acked_ms is null").fetchall()
-    connection.close()
-    return set(rows)
-
-
 def stored_chunks(folder: Path) -> dict[tuple[str, int], bytes]:
     """Every chunk that a (dead) agent ever committed: nothing is purged within a day."""
     with sqlite3.connect(folder / "outbox.db") as connection:
@@ -125,8 +118,12 @@ def stored_chunks(folder: Path) -> dict[tuple[str, int], bytes]:
     return {(epoch, seq): payload for epoch, seq, payload in rows}
 
 
-def test_a_recorded_year_is_delivered_and_ends_the_agent(tmp_path: Path, broker_url: str, site: str) -> None:
-    config(tmp_path, replay(STEEL), "exit_when_done: true", site=site, url=broker_url)
+@pytest.mark.parametrize("packing", ["none", "zstd"])
+def test_a_recorded_year_is_delivered_and_ends_the_agent(
+    tmp_path: Path, broker_url: str, site: str, packing: str
+) -> None:
+    outbox = f"size_mb_max: 16, ballast_mb: 8, reserve_mb: 1, packing: {packing}"
+    config(tmp_path, replay(STEEL), "exit_when_done: true", site=site, url=broker_url, outbox=outbox)
     with MemoryCollector(broker_url, site) as collector:
         code, output = end(start(tmp_path, '{"kind": "data"}'))
         rows = collector.rows()
@@ -235,17 +232,21 @@ def test_kills_at_any_moment_lose_and_double_nothing(tmp_path: Path, site: str) 
             last = start(tmp_path)
             with servers.mosquitto(port):
                 wait_until(lambda: _lives(of, last), "the last life")
-                wait_until(lambda: read_status(of)["outbox"]["unacked_chunks"] < 10, "the backlog drains", 30)
                 last.send_signal(signal.SIGTERM)
                 assert end(last)[0] == 0
+            # A life that reads nothing new, and so can hand over all that is left.
+            config(tmp_path, IDLE_SOURCE, "status_every_s: 0.1", site=site, url=url, uplink=QUICK)
+            draining = start(tmp_path)
+            with servers.mosquitto(port):
+                wait_until(
+                    lambda: _lives(of, draining) and read_status(of)["outbox"]["unacked_chunks"] == 0, "all drains", 60
+                )
+                draining.send_signal(signal.SIGTERM)
+                assert end(draining)[0] == 0
         stored = stored_chunks(tmp_path)
-    # What the last life could not hand over in its drain time is still its own; all else has arrived, byte for byte.
-    waiting = unacked_chunks(tmp_path)
-    assert len(waiting) < 20
-    stored = {key: payload for key, payload in stored.items() if key not in waiting or key in collector.chunks}
     assert len(stored) > 20
     assert {key: unseal(payload) for key, payload in stored.items()} == collector.chunks
-    assert len({epoch for epoch, _ in stored}) == 7
+    assert len({epoch for epoch, _ in stored}) == 8
 
 
 def _lives(of: AgentConfig, process: subprocess.Popen[str]) -> bool:

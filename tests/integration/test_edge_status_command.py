@@ -66,9 +66,14 @@ def test_an_agent_that_went_silent_is_not_called_running(tmp_path: Path) -> None
     outbox = {"unacked_chunks": 0, "used_bytes": 0, "oldest_at": None, "full": "disk", "lost_rows": 5}
     uplink = {"connected": True, "last_ack_at": None}
     said = {"agent": "gw-1", "site": "s", "pid": 1, "running": True, "at": "2024-01-01T00:00:00Z"}
-    write_status(of, {**said, "outbox": outbox, "uplink": uplink, "sources": []})
+    clock = {"dates": False, "undated_rows": 7, "undated_rows_lost": 9}
+    reloads = {"problems": ["agent.yaml:3: wrong"]}
+    write_status(of, {**said, "outbox": outbox, "uplink": uplink, "clock": clock, "reloads": reloads, "sources": []})
     silent = status(tmp_path)
     assert silent.returncode == 1
     assert "has stopped answering" in silent.stdout
     assert "everything is acknowledged" in silent.stdout
     assert "5 readings lost; full: disk" in silent.stdout
+    assert "7 readings wait for it in memory" in silent.stdout
+    assert "9 readings whose time was never known" in silent.stdout
+    assert "REFUSED  the changed configuration: agent.yaml:3: wrong" in silent.stdout

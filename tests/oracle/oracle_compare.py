@@ -12,6 +12,7 @@ from oracle.oracle_account import Key, Net, OracleHour, account_document
 
 from plantprint import neutral
 from plantprint.account import HourAccount
+from plantprint.ledger import PostingKey
 
 # Where a document about which the two disagree is left, to be looked at with `plantprint account`.
 FAILED = Path(tempfile.gettempdir()) / "oracle-disagrees.facts.json"
@@ -34,7 +35,7 @@ def product_hours(document: Mapping[str, Any], known_at: str | None = None) -> S
     return neutral.account_facts(neutral.parse_facts(json.dumps(document)), known_at).hours
 
 
-def plain(hour: HourAccount) -> Net:
+def plain(net: Mapping[PostingKey, int]) -> Net:
     return {
         Key(
             key.account_kind,
@@ -46,7 +47,7 @@ def plain(hour: HourAccount) -> Net:
             key.quality,
             key.portion,
         ): amount
-        for key, amount in hour.net.items()
+        for key, amount in net.items()
     }
 
 
@@ -54,8 +55,8 @@ def assert_equal(product: Sequence[HourAccount], oracle: Sequence[OracleHour]) -
     """Amounts first, then qualities, then how incomplete batches are: the first difference is the one to look at."""
     assert [hour.hour_ms for hour in product] == [hour.hour_ms for hour in oracle]
     for got, wanted in zip(product, oracle, strict=True):
-        assert _amounts(plain(got)) == _amounts(wanted.net), got.hour_ms
-        assert plain(got) == wanted.net, got.hour_ms
+        assert _amounts(plain(got.net)) == _amounts(wanted.net), got.hour_ms
+        assert plain(got.net) == wanted.net, got.hour_ms
     assert [dict(hour.missing_ms) for hour in product] == [hour.missing_ms for hour in oracle]
 
 

@@ -33,8 +33,10 @@ class Row(NamedTuple):
 class Feeds:
     """A few courses of readings, of which every meter gets one."""
 
-    def __init__(self, chance: random.Random, start_ms: int, hours: int, *, large: bool) -> None:
-        self.chance, self.start_ms, self.hours, self.large = chance, start_ms, hours, large
+    def __init__(
+        self, chance: random.Random, start_ms: int, hours: int, *, large: bool = False, faults: bool = True
+    ) -> None:
+        self.chance, self.start_ms, self.hours, self.large, self.faults = chance, start_ms, hours, large, faults
         self.end_ms = start_ms + hours * HOUR_MS
 
     def of(self, model: Mapping[str, Any]) -> tuple[list[Body], list[Body]]:
@@ -127,7 +129,7 @@ class Feeds:
         for t_ms in times:
             rows.append(Row(t_ms, value))
             value += chance.randrange(self._much()) if self.large else chance.choice((0, 0, 1, 7, 999, 123_456))
-        if base < 10**8 or self.large or "wrap" in meter:
+        if base < 10**8 or self.large or not self.faults or "wrap" in meter:
             return rows
         match chance.choice(("plain", "zeros", "dips", "wrap", "reset", "spike")):
             case "zeros":
@@ -169,7 +171,10 @@ class Feeds:
         return channel, self._untidy([Row(t_ms, chance.randrange(most)) for t_ms in times])
 
     def _untidy(self, rows: list[Row]) -> list[Row]:
-        """Copies, worse versions, corrections of what was told wrong at first, and readings taken back, in any order."""
+        """Copies, worse versions, corrections of what was told wrong at first, and readings taken back, in any order.
+
+        No more than two are taken back: LOOKAHEAD counts them too.
+        """
         told: list[Row] = []
         for read in rows:
             quality = self.chance.choice(("measured",) * 6 + ("estimated", "recovered"))
@@ -179,10 +184,11 @@ class Feeds:
                 case 0:
                     told.append(row)
                 case 1:
-                    told.append(row._replace(value=row.value // 2, revision=0))
+                    first = row.value // 2 if self.faults else row.value
+                    told.append(row._replace(value=first, quality="estimated", revision=0))
                 case 2:
                     told.append(row._replace(value=row.value // 3, quality="missing"))
-                case 3 if row.value < 10**8:  # a register's story must stay one
+                case 3 if row.value < 10**8 and sum(one.revision == 2 for one in told) < 2:  # a story stays one
                     told.append(row._replace(quality="missing", revision=2))
         self.chance.shuffle(told)
         return told

@@ -17,7 +17,9 @@ def happenings(chance: random.Random, model: Mapping[str, Any], start_ms: int, h
     steps = [step["id"] for step in model["steps"]]
 
     def some_ms() -> int:
-        return start_ms + chance.randrange(-HOUR_MS, (hours + 1) * HOUR_MS) // 1000 * chance.choice((1, 1000))
+        """At any millisecond, second or quarter of an hour: windows, hours and buckets begin there too."""
+        step_ms = chance.choice((1, 1000, 900_000, 900_000))
+        return start_ms + chance.randrange(-HOUR_MS, (hours + 1) * HOUR_MS) // step_ms * step_ms
 
     def tell(kind: str, at_ms: int, body: Body) -> None:
         event = {
@@ -31,7 +33,11 @@ def happenings(chance: random.Random, model: Mapping[str, Any], start_ms: int, h
 
     def job(number: int) -> None:
         at_ms = some_ms()
-        body = {"job": f"j{number}", "batch": f"b{chance.randrange(4)}", "work_unit": chance.choice(units)}
+        body = {
+            "job": f"j{number}",
+            "batch": f"b{chance.randrange(4)}",
+            "work_unit": chance.choice((*units, units[0], units[0])),
+        }
         body["step"] = chance.choice([*steps, ""])
         tell("job_start", at_ms, body | {"weight": chance.choice((None, 1, "2.5", "0.000001", 700))})
         if chance.randrange(4):
@@ -58,7 +64,8 @@ def happenings(chance: random.Random, model: Mapping[str, Any], start_ms: int, h
         tell("order", some_ms(), body | {"unit": chance.choice(("kg", "kg", "t", "piece", "m2"))})
     for _ in range(chance.choice((0, 0, 1, 2))):
         begin_ms = some_ms()
-        span = {"from": format_instant(begin_ms), "to": format_instant(begin_ms + chance.randrange(1, 5 * HOUR_MS))}
+        end_ms = begin_ms + chance.choice((HOUR_MS // 4, HOUR_MS, chance.randrange(1, 5 * HOUR_MS)))
+        span = {"from": format_instant(begin_ms), "to": format_instant(end_ms)}
         pools = [pool["id"] for pool in model["pools"]]
         place = chance.choice(({}, {"work_unit": chance.choice(units)}, {"pool": chance.choice(pools)}))
         source = chance.choice(model["sources"])["id"]

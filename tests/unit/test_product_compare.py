@@ -26,7 +26,7 @@ def test_the_difference_is_told_by_step_and_source_and_adds_up() -> None:
     assert found.by_cause()["activity"] == found.difference
 
 
-def test_another_dyestuff_in_the_place_of_one_is_a_change_of_mix() -> None:
+def test_another_dyestuff_in_the_place_of_one_goes_and_comes() -> None:
     other = event("l", "lot", lot="DYE-9", quantity=50, unit="kg", pcf_kg_co2e="5")
     used = event("2", "material_use", 5, 1, batch="B", lot="DYE-9", quantity=5, unit="kg", step="dyeing")
     before, after = product(), product(events=(*EVENTS, other, used))
@@ -34,9 +34,18 @@ def test_another_dyestuff_in_the_place_of_one_is_a_change_of_mix() -> None:
     assert found.difference == Fraction(-17, 95)
     moved = {effect.source for effect in found.effects if effect.total}
     assert moved == {"dye", "DYE-9"}
-    assert found.by_cause()["mix"] == found.difference
+    assert found.by_cause()["activity"] == found.difference
     words = explain_comparison(compile_plant(valuing().plant), found)
     assert "Dyestuff" in words[1].en or "Dyestuff" in words[2].en
+
+
+def test_another_lot_of_one_material_is_another_factor() -> None:
+    other = event("l", "lot", lot="DYE-9", material="dye", quantity=50, unit="kg", pcf_kg_co2e="5")
+    used = event("2", "material_use", 5, 1, batch="B", lot="DYE-9", quantity=5, unit="kg", step="dyeing")
+    before, after = product(), product(events=(*EVENTS, other, used))
+    found = compare(side_of(before, NETS["B"]), side_of(after, NETS["B"]))
+    assert found.by_cause() == {"activity": 0, "mix": 0, "factor": Fraction(-17, 95)}
+    assert {effect.source for effect in found.effects if effect.total} == {"dye"}
 
 
 @pytest.mark.parametrize("extra", [REWORK[:1], REWORK[1:], REWORK])

@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    what: What = typer.Argument(What.ALL, help="ingest, latency, late, account, peer, edge; all of them in a short form; or soak."),
+    what: What = typer.Argument(
+        What.ALL, help="ingest, latency, late, account, peer, edge; all of them in a short form; or soak."
+    ),
     full: bool = typer.Option(False, "--full", help="More rounds, more meters, longer runs."),
     for_: str = typer.Option("10m", "--for", help="How long to soak: 90s, 10m, 1h."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON only."),
@@ -69,21 +71,17 @@ def bench(
 def _run(what: What, servers: "Servers | None", *, full: bool, seconds: float) -> "Json":
     from plantprint_cli.bench import account, edge, ingest, late, latency, peer
 
-    if servers is None:
-        return account.run(full=full)
+    if servers is None or what is What.ACCOUNT:
+        return account.run(full=full) if servers is None else account.run(full=full, size=account.Size(rounds=1))
     match what:
-        case What.ACCOUNT:
-            return account.run(full=full, size=account.Size(rounds=1))
         case What.INGEST:
             return ingest.run(servers, full=full)
         case What.LATENCY:
             return latency.run(servers, full=full)
         case What.LATE:
             return late.run(servers, full=full)
-        case What.EDGE:
-            return edge.run(servers, full=full)
-        case What.SOAK:
-            return edge.soak(servers, seconds)
+        case What.EDGE | What.SOAK:
+            return edge.soak(servers, seconds) if what is What.SOAK else edge.run(servers, full=full)
         case _:
             return peer.run(servers, full=full)
 

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -41,13 +41,18 @@ def run(*, full: bool, size: Size | None = None) -> Json:
     size = size or Size(rounds=5 if full else 3)
     plant = make(size.days * _DAY_H, size.jobs, size.units)
     shifts, facts = with_windows(plant), _facts(plant, size)  # Loads the kernel, so that processes have it.
-    years = [(plant_year(plant), plant_year(shifts)) for _ in range(size.rounds)]
+    gc.freeze()  # What is there already is not looked through again, nor copied by the processes.
+    try:
+        years = [(plant_year(plant), plant_year(shifts)) for _ in range(size.rounds)]
+        late = late_readings(shifts, size.history_days, 5 * size.rounds)
+    finally:
+        gc.unfreeze()
     return {
         **facts,
         **medians([year for year, _ in years]),
         "with_idle_windows": medians([year for _, year in years]),
         **allocation(size.allocation_days, size.jobs * size.allocation_days // size.days, size.units, size.rounds),
-        "late_reading": [late_reading(shifts, days, size.rounds) for days in size.history_days],
+        "late_reading": late,
     }
 
 
@@ -91,13 +96,11 @@ def plant_year(plant: BenchPlant) -> dict[str, float]:
     _plant = plant
     count, cores = plant.intervals.hours // _DAY_H, os.cpu_count() or 1
     bounds = [count * core // cores for core in range(cores + 1)]
-    gc.freeze()  # What is there already is not looked through again, nor copied by the children.
     began_s = time.perf_counter()
     with ProcessPoolExecutor(cores, mp_context=get_context("fork")) as pool:
         stretches = list(pool.map(_stretch, bounds[:-1], bounds[1:]))
     days, twice = _joined(plant, stretches)
     took_s = time.perf_counter() - began_s
-    gc.unfreeze()
     _check(plant, days)
     buckets = plant.intervals.hours * plant.graph.buckets
     return {
@@ -175,31 +178,45 @@ def _own_mb() -> float:
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("RssAnon:"))
 
 
-def late_reading(plant: BenchPlant, history_days: int, rounds: int) -> Json:
-    """Milliseconds from a changed minute in the first of `history_days` days to where the hours' carry is as known.
-
-    The ledger has those days; only the hours that are accounted again are looked at.
-    """
-    start = plant.intervals.hours - history_days * _DAY_H
-    hour = start + 3
-    carries = {start - 1: EMPTY_CARRY}
-    for number in range(start, start + _DAY_H):
-        carries[number] = _hour(plant, number, carries[number - 1])
-    meter = plant.intervals.meters.index("m-grid-hv")
-    late = replace(plant.intervals, amount=plant.intervals.amount[:, : (start + _DAY_H) * plant.graph.buckets].copy())
-    times = []
+def late_readings(plant: BenchPlant, history_days: Sequence[int], rounds: int) -> list[Json]:
+    """Milliseconds from a late minute so many days ago to where hours hand on what is known; by turns, their median."""
+    known = {days: _known(plant, days) for days in history_days}
+    found: dict[int, list[tuple[float, int]]] = {days: [] for days in history_days}
     for round_ in range(rounds):
-        late.amount[meter, hour * plant.graph.buckets + 17] += 1_000_000 + round_
-        changed = BenchPlant(plant.graph, plant.production, late)
-        began_s = time.perf_counter()
-        number, carry = hour, carries[hour - 1]
-        while True:
-            carry = _hour(changed, number, carry)
-            if carry == carries[number]:
-                break
-            number += 1
-        times.append((time.perf_counter() - began_s) * 1000)
-    return {"history_days": history_days, "median_ms": median(times), "hours_accounted": number - hour + 1}
+        for days, carries in known.items():
+            found[days].append(_late_reading(plant, carries, micro=1_000_000 + round_))
+    return [
+        {
+            "history_days": days,
+            "median_ms": median([ms for ms, _ in several]),
+            "hours_accounted": max(hours for _, hours in several),
+        }
+        for days, several in found.items()
+    ]
+
+
+def _known(plant: BenchPlant, history_days: int) -> dict[int, Carry]:
+    """What the hours of the first of so many days hand on, as a ledger keeps it."""
+    start = plant.intervals.hours - history_days * _DAY_H
+    carries = {start - 1: EMPTY_CARRY}
+    for hour in range(start, start + _DAY_H):
+        carries[hour] = _hour(plant, hour, carries[hour - 1])
+    return carries
+
+
+def _late_reading(plant: BenchPlant, known: dict[int, Carry], micro: int) -> tuple[float, int]:
+    """Milliseconds and hours until the carry is the known one, with `micro` more in a minute of the third hour."""
+    first = hour = min(known) + 3
+    meter, bucket = plant.intervals.meters.index("m-grid-hv"), hour * plant.graph.buckets + 17
+    plant.intervals.amount[meter, bucket] += micro
+    began_s = time.perf_counter()
+    carry = _hour(plant, hour, known[hour - 1])
+    while carry != known[hour]:
+        hour += 1
+        carry = _hour(plant, hour, carry)
+    took_ms = (time.perf_counter() - began_s) * 1000
+    plant.intervals.amount[meter, bucket] -= micro
+    return took_ms, hour - first + 1
 
 
 def _hour(plant: BenchPlant, hour: int, carry: Carry) -> Carry:

@@ -41,8 +41,9 @@ class Meter:
 
 def plant(meters: int, faulty: int) -> list[Meter]:
     """Meters of mixed models, the faulty ones spread among them."""
-    every = meters // faulty if faulty else meters + 1
-    wrong = [n for n in range(meters) if n % every == every // 2][:faulty]
+    every = meters // faulty if faulty else 1
+    # A step further each time, so that they are of different models.
+    wrong = [k * every + k % every for k in range(faulty)]
     return [Meter(n, FAULTS[wrong.index(n) % len(FAULTS)] if n in wrong else "") for n in range(meters)]
 
 

@@ -29,6 +29,8 @@ _MINUTE_MS = 60_000
 _STAGGER_MIN = 3
 _OUTAGE_BEFORE_END_H = 16
 _EXCHANGE_BEFORE_END_H = 12
+_CHARGE_BEFORE_END_H = 20
+CHARGED, DRAWN = "charged", "drawn"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Size:
         return self.minutes - _EXCHANGE_BEFORE_END_H * 60
 
     @property
+    def charge_min(self) -> int:
+        """When the battery of the first line begins to be charged; what its charge meter says from then on is late."""
+        return self.minutes - _CHARGE_BEFORE_END_H * 60
+
+    @property
     def boundary(self) -> int:
         """The number of the batches that end in the outage."""
         return (self.minutes - _OUTAGE_BEFORE_END_H * 60) // BATCH_MIN
@@ -67,8 +74,9 @@ class Plant:
         self.servers = servers
         self.size = size
         self.late_minute = size.boundary * BATCH_MIN - 2 * BATCH_MIN
-        self.channels = [Channel(AGENT, _channel(m), "kWh", 2, "counter") for m in range(size.lines * size.meters)]
-        self.channels.append(Channel(AGENT, "exchanged.energy", "kWh", 2, "counter"))
+        self.meters = size.lines * size.meters
+        names = [*(_channel(meter) for meter in range(self.meters)), "exchanged.energy", CHARGED, DRAWN]
+        self.channels = [Channel(AGENT, name, "kWh", 2, "counter") for name in names]
         self.table = chunk.encode_table(self.channels)
         self.epoch, self.seq = secrets.token_hex(8), 0
         self.readings = 0
@@ -102,18 +110,30 @@ class Plant:
         """Rows (channel index, t_ms, value, quality, revision) of minutes [first, last)."""
         minute = np.arange(first, last)
         parts = []
-        for meter in range(len(self.channels) - 1):
+        for meter in range(self.meters):
             known = np.array([not self._is_late(meter, int(m)) for m in minute])
             if meter == 0:
                 known &= minute <= self.size.exchange_min
             parts.append(_rows(meter, minute[known], [count_at(meter, int(m)) for m in minute[known]]))
         after = minute[minute >= self.size.exchange_min]
-        parts.append(_rows(len(self.channels) - 1, after, [self._exchanged_at(int(m)) for m in after]))
+        parts.append(_rows(self.meters, after, [self._exchanged_at(int(m)) for m in after]))
+        known = minute[minute < self.size.charge_min]
+        parts.append(_rows(self.meters + 1, known, [self.charged_at(int(m)) for m in known]))
+        parts.append(_rows(self.meters + 2, minute, [self.drawn_at(int(m)) for m in minute]))
         return np.concatenate(parts)
 
     def _exchanged_at(self, minute: int) -> int:
         """The new device counts from another register and as much as the old one would have."""
         return 5 + count_at(0, minute) - count_at(0, self.size.exchange_min)
+
+    def charged_at(self, minute: int) -> int:
+        """What went into the store, in hundredths of a kWh: all of it in one hour, and enough for all that comes out."""
+        return 1000 + min(max(minute - self.size.charge_min, 0), 60) * self.size.minutes
+
+    def drawn_at(self, minute: int) -> int:
+        """What came out of the store, from the hour after the charge on."""
+        since = max(minute - self.size.charge_min - 60, 0)
+        return 1000 + 15 * since + since * 5 % 7
 
     def _is_late(self, meter: int, minute: int) -> bool:
         return self.in_outage(minute) or (meter == 0 and minute == self.late_minute)
@@ -141,6 +161,11 @@ class Plant:
         meters = range(line * self.size.meters, (line + 1) * self.size.meters)
         return Decimal(sum(count_at(m, end) - count_at(m, start) for m in meters)) / 100
 
+    def stored_kwh(self, number: int) -> Decimal:
+        """What a batch of the first line really got out of the store."""
+        start, end = self._span(0, number)
+        return Decimal(self.drawn_at(end) - self.drawn_at(start)) / 100
+
     def apply_model(self, dsn: str, *, exchanged: bool) -> None:
         file = self.servers.instance.path / "bench-plant.yaml"
         file.write_text(json.dumps(self._model(exchanged=exchanged)), encoding="utf-8")
@@ -153,16 +178,23 @@ class Plant:
     def _model(self, *, exchanged: bool) -> Json:
         lines = range(self.size.lines)
         meters = []
-        for number in range(self.size.lines * self.size.meters):
+        for number in range(self.meters):
             bindings: list[Json] = [{"channel": f"{AGENT}/{_channel(number)}"}]
             if exchanged and number == 0:
                 at = format_instant(at_ms(self.size.exchange_min))
                 bindings = [{**bindings[0], "valid_to": at}, {"channel": f"{AGENT}/exchanged.energy", "valid_from": at}]
             meters.append({"id": f"m{number}", "name": {"en": f"m{number}"}, "unit": "kWh", "bindings": bindings})
+        for name in (CHARGED, DRAWN):
+            bindings = [{"channel": f"{AGENT}/{name}"}]
+            meters.append({"id": name, "name": {"en": name}, "unit": "kWh", "bindings": bindings})
         per = self.size.meters
         flows = [
             {"from": "grid", "to": f"u{n}", "amount": " + ".join(f"m{m}" for m in range(n * per, n * per + per))}
             for n in lines
+        ]
+        flows += [
+            {"from": "night", "to": "battery", "amount": CHARGED},
+            {"from": "battery", "to": "u0", "amount": DRAWN},
         ]
         centers = [
             {
@@ -172,9 +204,13 @@ class Plant:
             }
             for n in lines
         ]
-        grid = {"id": "grid", "name": {"en": "Grid"}, "unit": "kWh", "kind": "grid", "factor": FACTOR, "scope": 2}
+        sources = [
+            {"id": name, "name": {"en": name}, "unit": "kWh", "kind": "grid", "factor": FACTOR, "scope": 2}
+            for name in ("grid", "night")
+        ]
+        battery = {"id": "battery", "name": {"en": "Battery"}, "unit": "kWh"}
         return {"plantprint": 1, "site": {"id": SITE, "name": {"en": "Bench"}}, "bucket_s": 60, "work_centers": centers,
-                "sources": [grid], "meters": meters, "flows": flows}  # fmt: skip
+                "sources": sources, "stores": [battery], "meters": meters, "flows": flows}  # fmt: skip
 
 
 def _rows(channel: int, minutes: NDArray[np.int64], values: Sequence[int]) -> NDArray[np.int64]:

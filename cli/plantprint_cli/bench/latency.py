@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantprint.facts import ProductionEvent
+from plantprint.plant.model import Plant
 from plantprint.times import SiteClock
 from plantprint_cli import setup
+from plantprint_cli.bench import passes
 from plantprint_cli.bench.common import BenchError, Conn, Json, Servers, connect, cpu_s, fresh_database, wait_until
 from plantprint_cli.embedded import Child
 from plantprint_cli.parts import Collector, Page, plantprint
@@ -29,7 +31,8 @@ SITE = "load"
 _METERS_PER_GATEWAY = 100
 _PROBES_MAX = 40  # the stream's filter takes 50 names
 _MACHINES = 4
-_WARM_UP_S = 5.0
+_WARM_UP_S = 8.0  # agents connect, channels are declared, meters are new
+_PASSES_S = 6
 _TAIL_S = 2.0
 _READY_S = 60.0
 _COUNTS_PER_KWH = 100  # of the load's counters
@@ -95,14 +98,26 @@ def measure(servers: Servers, meters: int, seconds: int) -> Json:
         seen = _listen(stack, port, probes[:_PROBES_MAX])
         stack.enter_context(load)
         parts |= {"broker": servers.broker, "database": servers.postgres}
-        time.sleep(_WARM_UP_S)
+        time.sleep(_warm_up_s(seconds))
         before, began_s = _cpu(parts), time.monotonic()
-        time.sleep(max(seconds - _WARM_UP_S - _TAIL_S, 1.0))
+        time.sleep(max(seconds - _warm_up_s(seconds) - _TAIL_S, 1.0))
         used, elapsed_s = _cpu(parts), time.monotonic() - began_s
         wait_until("the load is done", lambda: not load.is_alive(), _READY_S)
         shares = {name: round((used[name] - before[name]) / elapsed_s, 2) for name in parts}
-        return {"meters": meters, **_shown(conn, probes[:_PROBES_MAX], seen, seconds), **_committed(load),
-                "cpu_by_process": shares}  # fmt: skip
+        result = {"meters": meters, **_shown(conn, probes[:_PROBES_MAX], seen, seconds), **_committed(load),
+                  "cpu_by_process": shares}  # fmt: skip
+    return result | _passes(servers, probes)
+
+
+def _warm_up_s(seconds: int) -> float:
+    return min(_WARM_UP_S, seconds / 2)
+
+
+def _passes(servers: Servers, probes: list[Probe]) -> Json:
+    """What a pass costs by itself, everything else left out."""
+    plant = Plant.model_validate(_plant(probes)).model_dump(mode="json", by_alias=True)
+    channels = [(p.agent, f"m{number:05d}.energy") for p in probes for number in range(_METERS_PER_GATEWAY)]
+    return passes.measure(servers, SITE, plant, channels, _PASSES_S)
 
 
 def _probe(number: int) -> Probe:
@@ -203,7 +218,7 @@ def _shown(conn: Conn, probes: list[Probe], seen: Seen, seconds: int) -> Json:
             (SITE, probe.agent, channel),
         ).fetchall()
         at_ms = np.array([row[0] for row in rows])
-        judged = np.arange(round(_WARM_UP_S), min(len(at_ms), seconds - round(_TAIL_S)))
+        judged = np.arange(round(_warm_up_s(seconds)), min(len(at_ms), seconds - round(_TAIL_S)))
         told = seen.amounts.get(probe.batch, [])
         counted = np.array([float(amount * _COUNTS_PER_KWH) / probe.step for _, amount in told])
         wall_ms = np.array([*(ms for ms, _ in told), np.inf])

@@ -1,16 +1,29 @@
-"""Hours of amounts: each quantity spread evenly over the period that ends at its time stamp."""
+"""Hours of amounts: each quantity spread evenly over the period in which it was used."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plantprint.facts import Issue, Quality, Reading
+from plantprint.facts import Issue, Quality
 from plantprint.intervals.findings import Finding, issues_of
 from plantprint.intervals.grid import REGISTER_MAX, Grid, assemble, unknown_besides
 from plantprint.intervals.series import MeterHour, MeterSeries, rated_micro
+from plantprint.plant.model import Meter
 from plantprint.quantities import round_half_even
+from plantprint.times import HOUR_MS
+
+
+class Quantity(NamedTuple):
+    """What was used from `start_ms` until `end_ms`, in millionths of the meter's unit; `quality` MISSING: withdrawn."""
+
+    start_ms: int
+    end_ms: int
+    micro: Fraction
+    quality: int
 
 
 def amount_hour(
@@ -18,44 +31,53 @@ def amount_hour(
 ) -> tuple[MeterHour, list[Issue]]:
     """The hour of [t - period, t) amounts; a period whose reading is withdrawn or not believed stays unknown."""
     period_ms = series.channel.period_s * 1000
+    quantities = [Quantity(r.t_ms - period_ms, r.t_ms, r.value * micro_per_step, r.quality) for r in series.readings]
+    return quantities_hour(quantities, series.meter, grid, until_ms)
+
+
+def quantities_hour(
+    quantities: Sequence[Quantity], meter: Meter, grid: Grid, until_ms: int
+) -> tuple[MeterHour, list[Issue]]:
+    """The hour of quantities in order of their ends; what is withdrawn or not believed stays unknown.
+
+    Where two overlap both count, and an issue says so.
+    """
     findings: list[Finding] = []
-    counted = [
-        r for r in series.readings if r.quality > Quality.MISSING and _counts(r, series, micro_per_step, findings)
-    ]
+    counted = [q for q in quantities if q.quality > Quality.MISSING and _counts(q, meter, findings)]
     amount = np.zeros(grid.buckets, dtype=np.int64)
-    for reading in counted:
-        _spread(amount, reading, period_ms, micro_per_step, grid)
-    periods = [(reading.t_ms - period_ms, reading.t_ms) for reading in counted]
-    for (_, before), (start, end) in pairwise(periods):
-        if before > start:
-            findings.append(Finding("amount-overlap", end, f"{before - start} ms of {period_ms} ms"))
+    for quantity in counted:
+        _spread(amount, quantity, grid)
+    for one, other in pairwise(counted):
+        if one.end_ms > other.start_ms:
+            text = f"{one.end_ms - other.start_ms} ms of {other.end_ms - other.start_ms} ms"
+            findings.append(Finding("amount-overlap", other.end_ms, text))
     lowered = [
-        (np.array([r.t_ms - period_ms]), np.array([r.t_ms]), r.quality) for r in counted if r.quality < Quality.MEASURED
+        (np.array([q.start_ms]), np.array([q.end_ms]), q.quality) for q in counted if q.quality < Quality.MEASURED
     ]
-    hour = assemble(grid, amount, unknown_besides(periods, grid), lowered, until_ms)
-    return hour, issues_of(findings, series.meter.id, grid)
+    known = sorted((q.start_ms, q.end_ms) for q in counted)
+    hour = assemble(grid, amount, unknown_besides(known, grid), lowered, until_ms)
+    return hour, issues_of(findings, meter.id, grid)
 
 
-def _counts(reading: Reading, series: MeterSeries, micro_per_step: Fraction, findings: list[Finding]) -> bool:
-    per_hour = reading.value * micro_per_step * 3600 / series.channel.period_s
-    rated = series.meter.rated_per_hour
+def _counts(quantity: Quantity, meter: Meter, findings: list[Finding]) -> bool:
+    per_hour = quantity.micro * HOUR_MS / (quantity.end_ms - quantity.start_ms)
     code = ""
     if not 0 <= per_hour <= REGISTER_MAX:
         code = "reading-impossible"
-    elif rated is not None and per_hour > rated_micro(rated):
+    elif meter.rated_per_hour is not None and per_hour > rated_micro(meter.rated_per_hour):
         code = "amount-over-rated"
     if code:
-        findings.append(Finding(code, reading.t_ms, f"{reading.value} in steps of the channel"))
+        findings.append(Finding(code, quantity.end_ms, f"{float(quantity.micro) / 1e6:g} {meter.unit}"))
     return not code
 
 
-def _spread(amount: NDArray[np.int64], reading: Reading, period_ms: int, micro_per_step: Fraction, grid: Grid) -> None:
-    """Adds the part of one amount that falls into each bucket, rounded cumulatively from the start of its period."""
-    start, end = reading.t_ms - period_ms, reading.t_ms
+def _spread(amount: NDArray[np.int64], quantity: Quantity, grid: Grid) -> None:
+    """Adds the part of a quantity that falls into each bucket, rounded cumulatively from the start of its period."""
+    start = quantity.start_ms
     first = max(start, grid.start_ms)
-    last = min(end, grid.end_ms)
-    numerator = reading.value * micro_per_step.numerator
-    denominator = micro_per_step.denominator * period_ms
+    last = min(quantity.end_ms, grid.end_ms)
+    numerator = quantity.micro.numerator
+    denominator = quantity.micro.denominator * (quantity.end_ms - start)
     at, before = first, round_half_even(numerator * (first - start), denominator)
     while at < last:
         bucket = (at - grid.start_ms) // grid.bucket_ms

@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from itertools import combinations, pairwise
 
+from plantprint.plant.check_materials import check_materials
 from plantprint.plant.check_parts import check_product, check_products, check_recovery_rest, check_store, dead_end
 from plantprint.plant.check_rules import check_rules
 from plantprint.plant.model import RESERVED_NODES, Binding, Flow, Plant, Pool
@@ -59,6 +60,7 @@ def check_plant(plant: Plant) -> list[ModelIssue]:
     for index, store in enumerate(plant.stores):
         issues.extend(check_store(f"stores.{index}", store, nodes))
     issues.extend(check_rules(plant, nodes))
+    issues.extend(check_materials(plant))
     return issues
 
 

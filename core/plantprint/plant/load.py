@@ -1,5 +1,6 @@
 """Reading `plant.yaml`: every error with its line, its path and what to do, duplicate keys included."""
 
+import reprlib
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
@@ -21,6 +22,8 @@ _REMEDIES = {
     "string_type": "put the text in quotes if YAML took it for a number, a date or a yes/no",
     "timezone_aware": "write the time with an offset, as in 2026-11-24T08:00:00Z",
 }
+
+_SEE_SCHEMA = "see the schema: plantprint model schema"
 
 
 class Inspection(NamedTuple):
@@ -49,7 +52,7 @@ def inspect_plant(text: str) -> Inspection:
         try:
             plant = Plant.model_validate(document.body)
         except ValidationError as error:
-            document.report(_model_issues(error))
+            document.report(model_issues(error))
         else:
             document.report(check_plant(plant))
     issues = tuple(sorted(document.issues))
@@ -140,11 +143,14 @@ def _construct_decimal(loader: _Loader, node: yaml.ScalarNode) -> Decimal | floa
 _Loader.add_constructor("tag:yaml.org,2002:float", _construct_decimal)
 
 
-def _model_issues(error: ValidationError) -> Iterable[ModelIssue]:
+def model_issues(
+    error: ValidationError, keys: Iterable[str] = (), otherwise: str = _SEE_SCHEMA
+) -> Iterable[ModelIssue]:
+    """What pydantic found, in words with a remedy each; `keys` are known besides those of a plant file."""
     for detail in error.errors(include_url=False):
         if detail["type"] == "too_short" and detail["input"]:
             continue  # it has items, but each has an error of its own
-        yield ModelIssue(0, _dotted(detail["loc"]), _what(detail), _remedy(detail))
+        yield ModelIssue(0, _dotted(detail["loc"]), _what(detail), _remedy(detail, keys, otherwise))
 
 
 def _what(detail: ErrorDetails) -> str:
@@ -153,14 +159,18 @@ def _what(detail: ErrorDetails) -> str:
         return f"{name!r} is missing"
     if detail["type"] == "extra_forbidden":
         return f"{name!r} is not known here"
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
     message = detail["msg"][0].lower() + detail["msg"][1:]
-    return f"{message}, not {detail['input']!r}" if not isinstance(detail["input"], Mapping | list) else message
+    if detail["type"] == "json_invalid" or isinstance(detail["input"], Mapping | list):
+        return message
+    return f"{message}, not {reprlib.repr(detail['input'])}"
 
 
-def _remedy(detail: ErrorDetails) -> str:
+def _remedy(detail: ErrorDetails, keys: Iterable[str], otherwise: str) -> str:
     if detail["type"] != "extra_forbidden":
-        return _REMEDIES.get(detail["type"], "see the schema: plantprint model schema")
-    close = get_close_matches(str(detail["loc"][-1]), _known_keys(), n=1)
+        return _REMEDIES.get(detail["type"], otherwise)
+    close = get_close_matches(str(detail["loc"][-1]), [*_known_keys(), *keys], n=1)
     return f"did you mean {close[0]!r}? Otherwise remove it" if close else "remove it or correct its spelling"
 
 

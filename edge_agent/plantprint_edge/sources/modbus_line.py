@@ -67,7 +67,7 @@ class Line(SharedLine):
 
     async def _request(self, unit_id: int, fc: Literal[3, 4], addr: int, count: int, timeout_s: float) -> list[int]:
         client = await self._connect()
-        async with self.spaced():
+        async with self.spaced() if self.gap_s else nullcontext():
             if not self.numbered:
                 await self.drain(_name(self._address))
             try:

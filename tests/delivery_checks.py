@@ -1,0 +1,119 @@
+"""What the delivery tests check once a storm is over: readings, chunks and ledger are what the meters emitted, once."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from delivery_meters import CHANNELS, Meters
+from delivery_rig import Rig
+
+from plantprint.times import from_ms
+from plantprint_cli.embedded import temporary_instance
+
+SETTLE_S_MAX = 60.0
+
+
+class LossError(AssertionError):
+    """The meters emitted what the store does not hold."""
+
+
+@contextmanager
+def running(site: str, meters: Meters, meters_url: str, wrong: str = "", *, persistent: bool = False) -> Iterator[Rig]:
+    with temporary_instance() as instance:
+        rig = Rig(instance, site, meters, meters_url, wrong, persistent=persistent)
+        try:
+            rig.start()
+            meters.start()
+            yield rig
+        except BaseException:
+            rig.show_logs()
+            raise
+        finally:
+            rig.kill_all()
+
+
+@contextmanager
+def reported(report: dict[str, Any], capsys: Any) -> Iterator[None]:
+    """One line of JSON, however the test ends."""
+    try:
+        yield
+    finally:
+        kills = report.pop("kills", [])
+        by_process: dict[str, list[list[float]]] = {}
+        for kill in kills:
+            by_process.setdefault(kill.process, []).append([kill.at_s, kill.pid])
+        with capsys.disabled():
+            print("\n" + json.dumps({**report, "kills": len(kills), "kills_at_s_and_pid": by_process}))
+
+
+def until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"after {timeout_s:.0f} s still not: {what}"
+        time.sleep(0.1)
+
+
+def check_readings(
+    rig: Rig,
+    meters: Meters,
+    report: dict[str, Any],
+    empty: Sequence[str] = ("reading_conflict", "rejected_reading", "dead_letter", "gap"),
+) -> None:
+    """Content identical to what the meters emitted, nothing doubled, nothing set aside."""
+    emitted, (rows, stored) = meters.emitted, rig.stored()
+    report |= {"emitted": len(emitted), "stored": rows}
+    lost = emitted.keys() - stored.keys()
+    report["lost"] = len(lost)
+    if lost:
+        raise LossError(f"{len(lost)} of {len(emitted)} readings are not in the store; the first: {sorted(lost)[:3]}")
+    assert rows == len(stored), "a reading is stored twice"
+    assert not stored.keys() - emitted.keys(), "the store holds what no meter emitted"
+    unequal = [key for key, value in emitted.items() if stored[key] != value]
+    assert not unequal, f"the store holds other values than the meters emitted: {unequal[:3]}"
+    for table in empty:
+        assert rig.query(f"select count(*) from {table}") == [(0,)], f"there is something in {table}"
+    assert rig.query("select count(*) from channel") == [(CHANNELS,)], "a channel was declared twice"
+
+
+def check_chunks(rig: Rig, meters: Meters, report: dict[str, Any]) -> None:
+    """What the edge ever committed is what it read and what the store received, chunk by chunk, without a hole."""
+    outbox, received = rig.outbox(), rig.received()
+    rig.count_repeats()
+    report |= {
+        "chunks": sum(map(len, received.values())),
+        "epochs": len(received),
+        "repeated_chunks_refused": rig.repeated_chunks,
+        "repeated_readings_refused": outbox.repeated_rows,
+    }
+    assert outbox.unacked_chunks == 0
+    assert outbox.readings == meters.emitted, "the edge has not committed what the meters emitted"
+    assert received == outbox.seqs, "the store has received other chunks than the edge has committed"
+    assert all(seqs == set(range(len(seqs))) for seqs in received.values()), "an epoch has a hole"
+    assert rig.repeated_chunks > 0, "no chunk was ever sent twice: the storm was too mild to tell"
+
+
+def check_ledger(rig: Rig, meters: Meters, report: dict[str, Any]) -> None:
+    """The ledger's sums are what the meters counted, hour by hour, and the auditor finds nothing."""
+    wanted = {from_ms(hour_ms): amount for hour_ms, amount in meters.consumption_by_hour().items()}
+
+    def settled() -> bool:
+        hours = "select count(*) from accounted_hour where site = %s and status = 'settled' and hour_at = any(%s)"
+        marks = "select count(*) from dirty where site = %s"
+        return rig.query(marks, (rig.site,)) == [(0,)] and rig.query(hours, (rig.site, list(wanted))) == [
+            (len(wanted),)
+        ]
+
+    until(settled, SETTLE_S_MAX, "every hour is settled and every mark worked in")
+    assert rig.collector.stop(), "the collector does not stop when asked to"
+    posted = dict(rig.query("select hour_at, sum(amount) from posting where site = %s group by 1", (rig.site,)))
+    assert {hour: posted.get(hour) for hour in wanted} == wanted, "the ledger differs from the meters"
+    assert not any(amount for hour, amount in posted.items() if hour not in wanted), "the ledger holds made-up hours"
+    corrections = rig.query("select count(*) from posting where cause like 'reversal%%' and site = %s", (rig.site,))
+    report |= {"hours": len(wanted), "reversals": corrections[0][0]}
+    audit = rig.audit()
+    assert audit["clean"], audit
+    (site,) = audit["sites"]
+    assert (site["pending_marks"], site["outstanding"]) == (0, {}), site
+    assert site["hours"] >= len(wanted), site

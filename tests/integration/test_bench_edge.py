@@ -1,0 +1,61 @@
+"""The benchmark of the edge agent on tiny loads: it measures what it says; no time is judged."""
+
+import pytest
+
+from plantprint.wire.chunk import encode_rows
+from plantprint_cli.bench import edge
+from plantprint_cli.bench.edge_meters import FAULTS, MODELS, plant
+from plantprint_cli.bench.edge_outbox import METERS, days_per_gb, rows_of
+from plantprint_cli.bench.edge_plant import Seconds, Seen, sources
+from plantprint_cli.bench.edge_runner import blocks_of
+from plantprint_edge.config import AgentConfig
+
+pytestmark = pytest.mark.integration
+
+
+def test_agent_and_bare_loop_are_compared_over_the_same_blocks(broker_url: str) -> None:
+    result = edge.polling(broker_url, 1, 0.5)
+    agent, bare, single = (result[kind] for kind in ("agent", "bare", "single"))
+    assert result["ratio_to_bare"] == pytest.approx(agent["polls_per_s"] / bare["polls_per_s"], abs=0.001)
+    assert result["points_ratio"] == pytest.approx(bare["points_per_s"] / single["points_per_s"], abs=0.01)
+    for of in (agent, bare, single):
+        assert of["points_per_s"] > of["polls_per_s"] > 0
+
+
+def test_with_planning_there_are_fewer_requests_for_the_same_points() -> None:
+    raw = {"agent": "a", "site": "s", "outbox": {"path": "o"}, "sources": sources(plant(5, 0), [1], edge.PANEL)}
+    for source in AgentConfig.model_validate(raw).sources:
+        planned, single = blocks_of(source, single=False), blocks_of(source, single=True)  # type: ignore[arg-type]
+        assert sum(len(block.points) for block in planned) == len(single)
+        assert len(planned) < len(single)
+
+
+def test_the_outbox_is_compared_with_sqlite_and_says_how_long_a_disk_lasts() -> None:
+    result = edge.outbox(1, 0.4)
+    assert result["ratio_to_sqlite"] == pytest.approx(result["rows_per_s"] / result["sqlite_rows_per_s"], abs=0.001)
+    plain, packed = result["bytes_per_reading"]["none"], result["bytes_per_reading"]["zstd"]
+    assert len(encode_rows(rows_of(7, METERS))) / METERS < plain < 60
+    assert packed < plain / 2
+    assert days_per_gb(10) == pytest.approx(1e9 / (10 * METERS * 86_400))
+
+
+def test_a_missed_second_is_seen_and_an_overtaking_chunk_is_no_hole() -> None:
+    seconds = Seconds(100, 100)
+    for second in (100, 101, 103, 103, 104):
+        seconds.add(second)
+    assert seconds.missed == 1
+    seen = Seen()
+    for seq in (0, 1, 3):
+        seen.add(seq)
+    assert (seen.ranges(), 2 in seen, 3 in seen) == ([(0, 1), (3, 3)], False, True)
+    seen.add(2)
+    assert seen.ranges() == [(0, 3)]
+
+
+def test_the_faulty_are_spread_among_the_models_and_the_faults() -> None:
+    meters = plant(1000, 20)
+    faulty = [meter for meter in meters if meter.fault]
+    assert len(faulty) == 20
+    assert {meter.fault for meter in faulty} == set(FAULTS)
+    assert {meter.model for meter in faulty} == set(MODELS)
+    assert len({meter.place for meter in meters}) == 1000
