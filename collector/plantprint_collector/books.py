@@ -51,7 +51,7 @@ class SiteFacts:
     factor_rows: int
     first_ms: dict[int, int]
     _productions: dict[int, Production] = field(default_factory=dict)
-    _memo: dict[tuple[str, int], Any] = field(default_factory=dict)
+    _memo: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
 
     def model(self, hour_ms: int) -> ModelVersion:
         return model_at(self.models, hour_ms)

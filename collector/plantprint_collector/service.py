@@ -31,6 +31,10 @@ def run(settings: Settings, accounting: AccountantSettings, *, intake_only: bool
     registry = intake.metrics.registry
     registry.register(watch)
     intake.metrics.accountant_failures.set_function(lambda: accountant.failures)
+    intake.start()
+    if not intake_only:
+        announcer.start()
+        accountant.start()
     page = serve_metrics(
         registry,
         settings.metrics_port,
@@ -39,10 +43,6 @@ def run(settings: Settings, accounting: AccountantSettings, *, intake_only: bool
     )
     if page is not None:
         watch.start()
-    intake.start()
-    if not intake_only:
-        announcer.start()
-        accountant.start()
     log.info("collector runs", slots=settings.collector_slots, accounting=not intake_only)
     while not stop_requested.wait(_POLL_S) and intake.failure is None and (intake_only or accountant.alive):
         pass

@@ -118,10 +118,10 @@ def test_a_coarse_counter_is_spread_by_its_power() -> None:
         (lambda b: b["readings"][0].update(channel="gw/nobody"), "gw/nobody is not declared"),
         (lambda b: b["readings"][0]["rows"][0].__setitem__(1, "1.005"), "more digits"),
         (lambda b: b["readings"][0]["rows"][0].__setitem__(1, "ten"), "is not a number"),
-        (lambda b: b["readings"][0]["rows"][0].__setitem__(0, "yesterday"), "readings: gw/incomer"),
+        (lambda b: b["readings"][0]["rows"][0].__setitem__(0, "yesterday"), "readings.0.rows.0.0"),
         (lambda b: b["plants"][0]["model"].update(surprise=1), "plants.0.model.surprise"),
         (lambda b: b.update(until="soon"), "until"),
-        (lambda b: b.pop("channels"), "channels"),
+        (lambda b: b.pop("channels"), "readings.0.channel"),
     ],
 )
 def test_a_mistake_is_refused_with_its_place(change: Any, message: str) -> None:

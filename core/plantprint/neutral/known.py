@@ -272,7 +272,7 @@ def _own_factors(facts: Facts) -> list[Factor]:
         try:
             found.append(stated_factor({"known_at": _EVER_AT, **row}, [*builtin_factors(), *found]))
         except (FactorError, ValueError) as error:
-            raise FactsError(f"factors.{number}: {error}") from error
+            raise FactsError(f"factors.{number}: {error}; docs/factors.md describes the columns") from error
     return found
 
 
