@@ -44,6 +44,10 @@ class Mes:
         self.arrived = asyncio.Semaphore(0)
         self.deaf_to = 3
 
+    @property
+    def has_shipped(self) -> bool:
+        return any(event.kind == "shipment" for event in self.seen)
+
     async def read(self, connected: aiomqtt.Client, site: str) -> None:
         await connected.subscribe(topics.production(site, SOURCE), qos=1)
         async for message in connected.messages:
@@ -102,8 +106,10 @@ async def test_two_runs_of_one_plant(broker_url: str, site: str, tmp_path: Path)
         for stop in (signal.SIGTERM, signal.SIGKILL):
             async with dye_house(environ) as process:
                 registers.append(await incomer_kwh(ports[0]))
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(30):
                     for _ in range(40):
+                        await mes.arrived.acquire()
+                    while stop == signal.SIGKILL and not mes.has_shipped:
                         await mes.arrived.acquire()
                 registers.append(await incomer_kwh(ports[0]))
                 process.send_signal(stop)
@@ -119,4 +125,3 @@ async def test_two_runs_of_one_plant(broker_url: str, site: str, tmp_path: Path)
     assert {event.event_id: event for event in mes.seen} == {event.event_id: event for event in reversed(mes.seen)}
     started = {event.body["job"] for event in mes.seen if event.kind == "job_start"}
     assert {event.body["job"] for event in mes.seen if event.kind == "job_end"} <= started
-    assert any(event.kind == "shipment" for event in mes.seen)
