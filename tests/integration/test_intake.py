@@ -162,7 +162,7 @@ def test_a_corrupt_payload_heals_by_resending(intake: Intake, agent: FakeAgent, 
 def test_an_unknown_version_is_never_acknowledged_and_raises_an_alarm(
     intake: Intake, agent: FakeAgent, database_url: str
 ) -> None:
-    agent.send(agent.declare().replace(b'{"v":1', b'{"v":2', 1))
+    agent.send(agent.declare().replace(b'{"v":1', b'{"v":9', 1))
     agent.send(agent.declare())
     agent.wait_acked(1)
     assert not agent.is_acked(0)

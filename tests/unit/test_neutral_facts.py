@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from typer.testing import CliRunner
 
@@ -54,10 +54,10 @@ def codes(result: Body) -> set[str]:
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.facts.json")), ids=lambda path: path.stem)
 def test_the_schema_takes_the_examples_and_refuses_what_they_do_not_say(example: Path) -> None:
     schema, body = neutral.facts_json_schema(), json.loads(example.read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(body, schema)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(body | {"surprise": 1}, schema)
+    validator = jsonschema_rs.Draft202012Validator(schema)
+    validator.validate(body)
+    assert not validator.is_valid(body | {"surprise": 1})
+    assert not validator.is_valid({key: value for key, value in body.items() if key != "until"})
 
 
 def test_amounts_of_any_span_say_what_registers_would() -> None:

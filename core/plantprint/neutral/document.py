@@ -1,6 +1,7 @@
 """The document of facts: what every key of FACTS.json may hold, its JSON Schema, each mistake with its place and remedy."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -216,8 +217,7 @@ def parse_facts(document: str | bytes) -> Facts:
     try:
         return Facts.model_validate_json(document)
     except ValidationError as error:
-        known = [key for model in _definitions() for key in model.get("properties", ())]
-        found = model_issues(error, known, _SEE_SCHEMA)
+        found = model_issues(error, _keys(), _SEE_SCHEMA)
         raise FactsError(
             "\n".join(f"{one.path or 'document'}: {one.message}; {one.remedy}" for one in found)
         ) from error
@@ -230,6 +230,8 @@ def facts_json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "plantprint facts"}
 
 
-def _definitions() -> Iterable[dict[str, Any]]:
+@cache
+def _keys() -> tuple[str, ...]:
+    """Every key that the document may have somewhere, to guess what a misspelt one was to be."""
     schema = facts_json_schema()
-    return [schema, *schema["$defs"].values()]
+    return tuple(key for model in (schema, *schema["$defs"].values()) for key in model.get("properties", ()))
