@@ -182,6 +182,7 @@ class MeterInfo(Answer):
 class InputInfo(Answer):
     kind: Literal["lot", "material"]
     id: str
+    material: str
     step: str
     quantity: DecimalText
     unit: str

@@ -96,6 +96,10 @@ class OpenHours:
         graph = facts.model(start_ms).graph
         return len(graph.meters) * ((end_ms - start_ms) // HOUR_MS + 1) * graph.buckets <= _CELLS_MAX
 
+    def covers(self, first_ms: int) -> bool:
+        """Whether the first open hour is kept here: the start, or the one after a settled hour at the start."""
+        return first_ms == self.start_ms + (0 if self._settled is None else HOUR_MS)
+
     def add(self, conn: Conn, marks: Mapping[int, Sequence[Range]]) -> dict[int, list[Range]]:
         """Takes in the readings of marked channels (channel id → spans that changed).
 

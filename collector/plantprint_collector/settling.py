@@ -63,6 +63,13 @@ def settle(
     return worked
 
 
+def settle_known(conn: Conn, facts: SiteFacts, accounts: list[HourAccount]) -> Worked:
+    """Settles hours that were accounted from readings in memory, in order from the first open one."""
+    worked = Worked()
+    _write(conn, facts, accounts, "settled", worked)
+    return worked
+
+
 def rework(
     conn: Conn, facts: SiteFacts, hours: set[int], last_ms: int, now_ms: int, cause: str, seconds_max: float
 ) -> Worked:

@@ -140,7 +140,7 @@ CHANGE = Text(
 )
 EFFECT = Text(en="{change} kg CO2e: {source} in {step}, {cause}.", zh="{change} kg CO2e：{step}的{source}，{cause}。")
 CAUSES: Mapping[str, Text] = {
-    "activity": Text(en="because more or less was used", zh="用量变化所致"),
+    "activity": Text(en="because another amount was used", zh="用量变化所致"),
     "mix": Text(en="because its part of the mix changed", zh="能源结构变化所致"),
     "factor": Text(en="because its emission factor changed", zh="排放因子变化所致"),
 }

@@ -126,7 +126,7 @@ async def _score(target: Target, device: Device, library: Library) -> int:
     return len(good) if any(name.startswith("voltage") for name in good) else 0
 
 
-async def _registers(target: Target, fc: Literal[3, 4], addr: int, count: int) -> list[int] | None:
+async def _registers(target: Target, fc: Literal[3, 4], addr: int, count: int) -> Sequence[int] | None:
     """Registers, None where the device refuses them or keeps silent."""
     try:
         return await target.line.read(target.unit_id, fc, addr, count, target.timeout_s)

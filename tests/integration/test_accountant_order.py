@@ -9,6 +9,7 @@ import pytest
 from accounting_cases import HOUR
 from ledger_chaos import HOURS, KINDS, chunks
 from ledger_rig import Rig, mill
+from settled_alike import settled_alike  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.integration
 
@@ -47,6 +48,22 @@ def events(chance: random.Random) -> list[tuple[float, Action]]:
     return actions
 
 
+def test_hours_are_settled_from_memory_as_they_would_be_from_the_database(
+    database_url: str,
+    settled_alike: list[int],  # noqa: F811
+) -> None:
+    with Rig(database_url) as rig:
+        rig.apply(mill())
+        rig.declare()
+        rig.job("j", "u1", 600, 9000)
+        for hour in range(4):
+            rig.steady(-60 if hour == 0 else hour * 3600, (hour + 1) * 3600 + 300)
+            rig.run()
+        rig.assert_clean()
+    assert len(settled_alike) >= 3
+
+
+@pytest.mark.usefixtures("settled_alike")
 @pytest.mark.parametrize("seed", range(8))
 def test_any_order_ends_in_the_net_of_one_recompute(database_url: str, seed: int) -> None:
     chance = random.Random(f"order {seed}")

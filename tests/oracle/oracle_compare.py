@@ -16,7 +16,7 @@ from plantprint.ledger import PostingKey
 
 # Where a document about which the two disagree is left, to be looked at with `plantprint account`.
 FAILED = Path(tempfile.gettempdir()) / "oracle-disagrees.facts.json"
-EXAMPLES = int(os.environ.get("PLANTPRINT_ORACLE_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("PLANTPRINT_ORACLE_EXAMPLES", "70"))
 
 
 def tried(part: float = 1.0) -> settings:

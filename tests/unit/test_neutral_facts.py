@@ -326,6 +326,29 @@ def test_a_mistake_is_refused_with_its_place_and_remedy(name: str) -> None:
     assert ";" in line, "every mistake says what to do"
 
 
+def test_order_and_repetition_of_facts_change_nothing() -> None:
+    body = certified()
+    for key in ("amounts", "jobs", "events"):
+        body[key] = [*reversed(body[key]), body[key][0]]
+    assert account(body) == account(certified())
+
+
+def test_gases_are_valued_anew_under_a_set() -> None:
+    body = document()
+    body["factors"][0] |= {
+        "gases": "CO2e",
+        "co2_fossil_kg": "0.4",
+        "ch4_kg": "0.001",
+        "n2o_kg": "0",
+        "ch4_origin": "fossil",
+    }
+    gases = account(body, gwp_set="AR6")["batches"]["X"]["breakdown"]
+    assert account(body)["batches"]["X"]["by_source"]["grid"] == "20"
+    assert account(body, gwp_set="AR6")["batches"]["X"]["by_source"]["grid"] == "17.192"
+    assert account(body, gwp_set="AR4")["batches"]["X"]["by_source"]["grid"] == "17"
+    assert gases["gwp_set"] == "AR6"
+
+
 def test_several_mistakes_are_told_at_once() -> None:
     body = document() | {"until": "soon", "surprise": 1}
     body["events"][1]["at"] = "now"

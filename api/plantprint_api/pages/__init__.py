@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Coroutine, Mapping
+from decimal import Decimal
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -17,7 +18,7 @@ from plantprint.times import to_ms
 from plantprint_api import explanations, footprints
 from plantprint_api.context import Context, Ctx, Name, SiteQuery
 from plantprint_api.database import Row
-from plantprint_api.pages.text import COOKIE, LANGUAGES, Language, choose_language, name_in, strings
+from plantprint_api.pages.text import COOKIE, LANGUAGES, Language, choose_language, issue_texts, name_in, strings
 from plantprint_api.pages.view import View, budget_bar, zone
 from plantprint_api.problems import EXPECTED, Problem, ProblemError, database_problem
 from plantprint_api.routes.batches import find_batch
@@ -124,6 +125,7 @@ async def compare_page(request: Request, ctx: Ctx, a: BatchQuery, b: BatchQuery,
     after = await find_batch(ctx, b, site or before["site"])
     row = await ctx.site(before["site"])
     item = await explanations.compare_batches(ctx, before, after, footprints.NOW)
+    item["effects"] = sorted(item["effects"], key=lambda effect: -_size(effect))
     return _page(request, "compare.html", await _view(request, ctx, row), row, item=item)
 
 
@@ -144,6 +146,11 @@ async def batch_page(request: Request, ctx: Ctx, batch: Name, site: SiteQuery = 
         other=await _like(ctx, found),
         state={**_state(view, row, None), "batch": batch, "running": found["live"] is not None},
     )
+
+
+def _size(effect: Mapping[str, Any]) -> Decimal:
+    """How much an effect moves in kg CO2e, all its causes together."""
+    return sum((abs(Decimal(effect[f"{cause}_kg_co2e"])) for cause in ("activity", "mix", "factor")), Decimal(0))
 
 
 async def _like(ctx: Context, batch: Row) -> str | None:
@@ -199,6 +206,7 @@ def _state(view: View, site: Row, live: Mapping[str, Any] | None) -> dict[str, A
         "lines": {line.id: view.line_name(line.id) for line in lines},
         "units": {u.id: view.unit_name(u.id) for line in lines for u in line.work_units},
         "strings": strings(view.language),
+        "issues": issue_texts(view.language),
         "live": live,
     }
 

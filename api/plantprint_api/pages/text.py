@@ -26,6 +26,16 @@ def strings(language: Language) -> Mapping[str, str]:
     return {key: texts[language] for key, texts in table().items()}
 
 
+@cache
+def issue_texts(language: Language) -> Mapping[str, Mapping[str, str]]:
+    """Message and remedy of an issue by its code, where the pages have them; English is the core's own."""
+    if language == "en":
+        return {}
+    text = resources.files("plantprint_api.pages").joinpath("issues_zh.json").read_text("utf-8")
+    found: Mapping[str, Mapping[str, str]] = json.loads(text)
+    return found
+
+
 def choose_language(request: Request) -> Language:
     """`?lang=`, else what was chosen before, else the first language of the browser that the pages speak."""
     for wish in (request.query_params.get("lang"), request.cookies.get(COOKIE)):

@@ -1,5 +1,6 @@
 """Numbers, ages, times and bar segments as the pages write them; `static/format.js` does the same in the browser."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -10,11 +11,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from plantprint.plant import Plant
 from plantprint.product import OPEN_STEP
 from plantprint.times import from_ms, parse_instant
-from plantprint_api.pages.text import Language, name_in, strings
+from plantprint_api.pages.text import Language, issue_texts, name_in, strings, table
 
 UNKNOWN = "—"
 COLOURS = 8  # classes c0 to c7 of the style sheet, for steps in the order of the plant model
 SHARED_STEP = "shared"  # the accountant's word for what no step used
+_CONVERTED = re.compile(r"converted from per (.+) to per (.+)")
+_DATA_YEAR = re.compile(r"data of (\d{4})")
 QUALITIES = ("measured", "recovered", "estimated", "missing")
 
 
@@ -109,6 +112,59 @@ class View:
         named = {s.id: s.name.model_dump() for s in self.plant.sources} if self.plant else {}
         named |= {m.id: m.name.model_dump() for m in self.plant.materials} if self.plant else {}
         return name_in(self.language, named.get(source, {}), source)
+
+    def source_unit(self, source: str) -> str:
+        """The unit in which the ledger keeps a source, empty where the plant model does not have it any more."""
+        return next((self.unit(s.unit) for s in self.plant.sources if s.id == source), "") if self.plant else ""
+
+    def unit(self, unit: str | None) -> str:
+        """As people write it: Nm³ for Nm3."""
+        return re.sub(r"(?<=m)3$", "³", unit or "")
+
+    def gas_name(self, gas: str) -> str:
+        if gas == "unsplit":
+            return self.t("origin.not_split")
+        return self.t(f"gas.{gas}") if f"gas.{gas}" in table() else gas
+
+    def cause(self, cause: str) -> str:
+        """Why a posting was made; an unknown cause is shown as the ledger has it."""
+        what = cause.removeprefix("reversal: ")
+        if what != cause:
+            return self.t("cause.reversal", what=self.cause(what))
+        if what == "settled":
+            return self.t("cause.settled")
+        return self.t("cause.shipment") if what == "shipment" else self.t("cause.late", what=what)
+
+    def issue(self, issue: Mapping[str, Any]) -> dict[str, str]:
+        """Message and remedy in the reader's language; `original` is the exact English one where it was replaced."""
+        known = issue_texts(self.language).get(issue.get("code", ""))
+        original = {"message": issue["message"], "remedy": issue["remedy"], "original": ""}
+        return {**known, "original": issue["message"]} if known else original
+
+    def factor_reason(self, reason: str) -> str:
+        """Why a factor was taken: the core's words where English is read or no Chinese ones are known."""
+        return reason if self.language == "en" else "；".join(self._reason_part(part) for part in reason.split("; "))
+
+    def _reason_part(self, part: str) -> str:
+        if part.startswith("named for ") and part.endswith(" in the plant model"):
+            return self.t("why.named")
+        if year := _DATA_YEAR.fullmatch(part):
+            return self.t("why.year", year=year[1])
+        if units := _CONVERTED.fullmatch(part):
+            return self.t("why.converted", a=self.unit(units[1]), b=self.unit(units[2]))
+        return self.t("why.proxy") if part.startswith("a proxy for a place") else part
+
+    def signed(self, value: Any, digits: int) -> str:
+        """With its sign; 0 alone where it is exactly nothing."""
+        number = _decimal(value)
+        if number is None or number == 0:
+            return UNKNOWN if number is None else "0"
+        return f"{'+' if number > 0 else ''}{self.number(value, digits)}"
+
+    def exact(self, value: Any) -> str:
+        """All digits, for the title of a rounded figure."""
+        number = _decimal(value)
+        return UNKNOWN if number is None else f"{number:f}"
 
     def line_name(self, line: str) -> str:
         named = {w.id: w.name.model_dump() for w in self.plant.work_centers} if self.plant else {}

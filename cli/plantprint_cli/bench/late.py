@@ -24,7 +24,7 @@ from plantprint_collector import store
 from plantprint_collector.connection import connect
 
 _CHUNK_ROWS = 500
-_SETTLE_S = 300.0
+_SETTLE_S = 900.0
 _SHOWN_S = 60.0
 
 

@@ -88,7 +88,7 @@ class Dlt645Point(Model):
         """What one unit of the digits on the wire is worth in 10^-decimals of the channel's unit."""
         item = self.item
         worth = Fraction(item.scale, 10**item.wire_decimals) * conversion(item.unit, self.channel_unit)
-        return worth * 10**self.channel_decimals
+        return worth * Fraction(10) ** self.channel_decimals
 
 
 class Dlt645Source(PolledSource):

@@ -117,7 +117,8 @@ class MqttSource(Model):
 
     def channels(self) -> tuple[MqttValue, ...]:
         """All channels in their order: those of `topics`, then those of `devices`."""
-        return tuple(channel for group in (*self.topics, *self.devices) for channel in group.channels)
+        of_topics = (channel for topic in self.topics for channel in topic.channels)
+        return (*of_topics, *(channel for devices in self.devices for channel in devices.channels))
 
     def mapping(self, devices: MqttDevices) -> Mapping:
         """The mapping of an entry; raises `ValueError` with the known ones."""

@@ -191,12 +191,12 @@ def parse_topic(text: str) -> TopicPattern:
         else:
             filters.append(level)
             regex.append(re.escape(level))
-    many = filters.count("#")
-    if many > 1 or not any(
-        level not in ("+", "#", "") for level in (filters[: filters.index("#")] if many else filters)
+    ends = filters.count("#")
+    if ends > 1 or not any(
+        level not in ("+", "#", "") for level in (filters[: filters.index("#")] if ends else filters)
     ):
         raise ValueError(f"topic {text!r}: needs a level of plain text before {{name#}}, and that only once")
-    cut = filters[: filters.index("#") + 1] if many else filters
+    cut = filters[: filters.index("#") + 1] if ends else filters
     return TopicPattern(text, "/".join(cut), frozenset(names), re.compile("/".join(regex), re.DOTALL))
 
 

@@ -116,7 +116,7 @@ class ModbusReader(Poller):
             log.warning("ratio_changed", source=self._source.name, ratio=name, before=known, now=ratio, remedy=remedy)
         self._ratios[name] = ratio
 
-    async def _read(self, block: Block) -> list[int] | None:
+    async def _read(self, block: Block) -> Sequence[int] | None:
         """The block's registers, None when the device refuses this address; raises `DeviceError`."""
         try:
             return await self._ask(block.fc, block.addr + (self._base or 0), block.count)
@@ -124,13 +124,13 @@ class ModbusReader(Poller):
             self._refuse(block, error.reason)
             return None
 
-    async def _registers(self, addr: int, count: int) -> list[int] | None:
+    async def _registers(self, addr: int, count: int) -> Sequence[int] | None:
         try:
             return await self._ask(self._blocks[0].fc, addr, count)
         except RefusedError:
             return None
 
-    async def _ask(self, fc: Literal[3, 4], addr: int, count: int) -> list[int]:
+    async def _ask(self, fc: Literal[3, 4], addr: int, count: int) -> Sequence[int]:
         started_s = await self.rest(self._pause_s)
         source = self._source
         try:

@@ -97,7 +97,7 @@ function showMeters(body) {
     const li = Object.assign(document.createElement("li"), { className: agent.online ? "live" : "missing" });
     const waiting = agent.outbox_chunks ? ` · ${t("agents.outbox", { n: agent.outbox_chunks })}` : "";
     li.append(element("i", ""), element("b", agent.agent), ` ${t(agent.online ? "agents.online" : "agents.offline")} `);
-    li.append(element("small", age(agent.age_s) + waiting));
+    li.append(element("small", t("agents.heard", { t: age(agent.age_s) }) + waiting));
     return li;
   }));
   setText(fields(byId("issues"))("count"), body.issues_open ? String(body.issues_open) : "");
@@ -178,9 +178,12 @@ function showLists(shipments, issues) {
   fields(byId("issues"))("rows").replaceChildren(...issues.map((item) => {
     const row = byId("issue-row").content.firstElementChild.cloneNode(true);
     const f = fields(row);
-    setText(f("message"), item.message);
+    const known = state.issues[item.code];
+    setText(f("message"), (known ?? item).message);
     setText(f("place"), `${item.place} · ${time(item.at)}`);
-    setText(f("remedy"), item.remedy);
+    setText(f("remedy"), (known ?? item).remedy);
+    setText(f("original"), known ? item.message : "");
+    f("original").hidden = !known;
     return row;
   }));
   fields(byId("issues"))("none").hidden = issues.length > 0;
