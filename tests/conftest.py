@@ -20,6 +20,14 @@ from fixtures_timescale import TimescaleServer, timescale  # noqa: F401 - timesc
 from plantprint_cli.embedded import Instance, temporary_instance
 from plantprint_collector.migrate import migrate
 
+# As in `configure_logging`: what the product logs in this process is shown without local variables.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 _TIERS = pytest.StashKey[Counter[str]]()
 # TimescaleDB itself stays: a session that dropped it cannot create it again, and this server has one session.
 _DROP_OURS = """
@@ -135,7 +143,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """A parallel worker hands its counts to the run that started it."""
     handed = getattr(session.config, "workeroutput", None)
     if handed is not None:
-        handed["tiers"] = dict(session.config.stash.get(_TIERS, Counter()))
+        counts: Counter[str] = session.config.stash.get(_TIERS, Counter())
+        handed["tiers"] = dict(counts)
 
 
 @pytest.hookimpl(optionalhook=True)

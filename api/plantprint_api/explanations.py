@@ -64,7 +64,8 @@ async def explain(
         "meters": await _meters(ctx, row["site"], graph, meters[: ctx.settings.http_explain_meters_max], shown),
         "inputs": [
             {"kind": one.kind, "id": one.id, "material": one.material, "step": one.step,
-             "quantity": decimal_text(one.quantity_micro), "unit": one.unit, "reference": one.reference, "kg_co2e": _kg(one.lines, None, source)}
+             "quantity": decimal_text(one.quantity_micro), "unit": one.unit, "reference": one.reference,
+             "kg_co2e": _kg(one.lines, None, source)}
             for one in found.product.inputs
             if source is None or any(key.source == source for key in one.lines)
         ],

@@ -120,8 +120,9 @@ class Book:
     def _by_bucket(self) -> Iterator[tuple[tuple[Account, str], Ints]]:
         pieces = [piece for hour in self._units for piece in allocate(hour.amount, hour.quality, hour.parts)]
         for piece in (*self._pieces, *pieces):
-            for (source, _), amount, is_used in zip(self.rows, piece.amount, piece.amount.any(axis=1), strict=True):
-                if is_used:
+            used = np.count_nonzero(piece.amount, axis=1)
+            for (source, _), amount, buckets in zip(self.rows, piece.amount, used, strict=True):
+                if buckets:
                     yield (piece.account, source), amount
         for account, (source, _, _, amount) in self._even:
             yield (account, source), divide_arrays(np.array(amount), np.ones(self._graph.buckets, np.int64))

@@ -96,8 +96,8 @@ def share_pool(plan: PoolPlan, flows: Flows, parcels: Parcels, held: Held, on_si
         weights = by_hour(weights, flows.hours).sum(axis=-1)
         weights_quality = by_hour(weights_quality, flows.hours).min(axis=-1)
     weights = weighted(weights, plan.shares)
-    has_way_out: Bools = by_hour(np.logical_or.reduce(weights > 0, axis=0), flows.hours)
-    waits = ~has_way_out.all(axis=1)
+    has_way_out: Bools = by_hour(np.count_nonzero(weights > 0, axis=0) > 0, flows.hours)
+    waits: Bools = np.count_nonzero(has_way_out, axis=1) < has_way_out.shape[1]
     waits[0] |= held.amount.any()
     begin = Held(held.amount[rows], held.quality[rows])
     for hour in np.flatnonzero(waits).tolist():

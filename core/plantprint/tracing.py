@@ -53,7 +53,7 @@ class Traced:
         return Traced(
             tuple((source, entered_ms + number * HOUR_MS) for source, entered_ms in self.rows),
             Parcels(
-                *(values[..., part] for values in (self.parcels.amount, self.parcels.quality, self.parcels.missing_ms))
+                self.parcels.amount[..., part], self.parcels.quality[..., part], self.parcels.missing_ms[..., part]
             ),
             self.stock if number == self.hours - 1 else {},
             self.stores,

@@ -80,8 +80,9 @@ class Chunker:
         undated = not self._clock.dates
         if self._waiting and not undated:
             self._date()
-        key, chunk, low = _NO_KEY, None, 0
+        key, chunk, low, newest_ms, rows_max = _NO_KEY, None, 0, 0, self._limits.rows_max
         for index, t_ms, value, quality in rows:
+            newest_ms = max(newest_ms, t_ms)
             place = first + index - low
             # What a device or file dates by itself needs no clock of ours.
             waits = undated and t_ms < UNDATED_MS_MAX
@@ -92,10 +93,10 @@ class Chunker:
                 chunk = self._open.get(key) or self._begin(key)
                 touched[chunk.committed] = None
             chunk.rows.append((place, t_ms, value, quality))
-            if len(chunk.rows) >= self._limits.rows_max:
+            if len(chunk.rows) >= rows_max:
                 self._seal(key)
                 chunk = None
-        self._clock.saw(max((row[1] for row in rows), default=0))
+        self._clock.saw(newest_ms)
         self.readings += len(rows)
         return list(touched)
 

@@ -7,7 +7,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
@@ -20,6 +20,8 @@ TYPE_PATTERN = r"^([uif]64|[uif]32|[ui]16|bcd(4|8|12|16)(\.\d)?)$"
 ONE = Fraction(1)
 # SunSpec allows powers of ten from -10 to 10; its "not implemented" (8000) is far outside.
 SCALE_MAX = 10
+# Raw bits of a register type, and the number that they are.
+_FLOATS = {"f32": (struct.Struct(">I"), struct.Struct(">f")), "f64": (struct.Struct(">Q"), struct.Struct(">d"))}
 _BCD = re.compile(r"^bcd(\d+)(?:\.(\d))?$")
 
 
@@ -41,6 +43,14 @@ class Point:
     sentinels: frozenset[int] = frozenset()
     scale_addr: int | None = None
     times: tuple[str, ...] = ()
+    # Worked out once, for a point is decoded every second: `factor` as integers, and how raw bits are put together.
+    worth: tuple[int, int] = field(init=False, compare=False, repr=False)
+    order: tuple[int, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        places = range(self.width)
+        object.__setattr__(self, "worth", self.factor.as_integer_ratio())
+        object.__setattr__(self, "order", tuple(places if self.word_order == "big" else reversed(places)))
 
     @property
     def width(self) -> int:
@@ -66,6 +76,10 @@ class Block:
     addr: int
     count: int
     points: tuple[Point, ...]
+    indexes: tuple[int, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "indexes", tuple(point.index for point in self.points))
 
 
 @cache
@@ -82,45 +96,54 @@ def decode(point: Point, words: Sequence[int], times: Fraction = ONE) -> int | N
     Missing are: the device's sentinels, NaN and infinity, impossible BCD digits, and what no 64-bit integer can hold.
     `times` is everything besides the factor that multiplies it.
     """
+    over, under = point.worth
+    return _scaled(point, words, 0, over * times.numerator, under * times.denominator)
+
+
+def _scaled(point: Point, words: Sequence[int], first: int, over: int, under: int) -> int | None:
+    """See `decode`; the point's registers begin at `first`, and one raw unit is worth over / under."""
     raw = 0
-    for word in words if point.word_order == "big" else reversed(words):
-        raw = raw << 16 | word
+    for place in point.order:
+        raw = raw << 16 | words[first + place]
     if raw in point.sentinels:
         return None
     ratio = _ratio(point.type, raw)
     if ratio is None:
         return None
-    factor = point.factor if times is ONE else point.factor * times
-    value = round_half_even(ratio[0] * factor.numerator, ratio[1] * factor.denominator)
+    under *= ratio[1]
+    value = ratio[0] * over if under == 1 else round_half_even(ratio[0] * over, under)
     return value if -INT64_MAX <= value <= INT64_MAX else None
 
 
 def decode_from(block: "Block", point: Point, words: Sequence[int], ratios: Mapping[str, int]) -> int | None:
     """The value of `point` in the registers of `block`; also None while a ratio or the power of ten is not known."""
-    times = ONE
+    over, under = point.worth
     for name in point.times:
         if name not in ratios:
             return None
-        times *= ratios[name]
+        over *= ratios[name]
     if point.scale_addr is not None:
         exponent = _signed(words[point.scale_addr - block.addr], 16)
         if abs(exponent) > SCALE_MAX:
             return None
-        times *= Fraction(10) ** exponent
-    first = point.addr - block.addr
-    return decode(point, words[first : first + point.width], times)
+        if exponent > 0:
+            over *= 10**exponent
+        else:
+            under *= 10**-exponent
+    return _scaled(point, words, point.addr - block.addr, over, under)
 
 
 def _ratio(register_type: str, raw: int) -> tuple[int, int] | None:
     """The exact number behind raw bits as a ratio of integers, None when it is not a number."""
-    kind, bits = register_type[0], 16 * register_count(register_type)
+    kind = register_type[0]
     if kind == "u":
         return raw, 1
-    if kind == "i":
-        return _signed(raw, bits), 1
     if kind == "f":
-        (number,) = struct.unpack(">f" if bits == 32 else ">d", raw.to_bytes(bits // 8, "big"))
-        return number.as_integer_ratio() if math.isfinite(number) else None
+        bits, number = _FLOATS[register_type]
+        (value,) = number.unpack(bits.pack(raw))
+        return value.as_integer_ratio() if math.isfinite(value) else None
+    if kind == "i":
+        return _signed(raw, 16 * register_count(register_type)), 1
     digits = f"{raw:x}"
     match = _BCD.match(register_type)
     if match is None or not digits.isdecimal():

@@ -102,7 +102,8 @@ def test_the_stalest_are_named_and_the_others_counted() -> None:
 def test_live_is_not_ready(broker_url: str, site: str) -> None:
     """Without its database a collector lives, so that nobody starts it anew, and is not ready."""
     port, nobodys = find_free_port(set()), find_free_port(set())
-    with collecting(f"postgresql://nobody@127.0.0.1:{nobodys}/none", broker_url, site, port):
+    nobody = f"postgresql://nobody@127.0.0.1:{nobodys}/none"
+    with collecting(nobody, broker_url, site, port, PLANTPRINT_DRAIN_S_MAX="0.5"):
         wait_until(lambda: _get(port, "readyz") == (503, {"broker": True, "database": False}), "not ready", 30)
         assert _get(port, "healthz") == (200, {"intake": True, "accountant": True})
 

@@ -198,7 +198,7 @@ async def test_a_wrong_password_is_told_a_right_one_lets_in_and_neither_is_ever_
 ) -> None:
     passwords = readable / "passwords"
     program = shutil.which("mosquitto_passwd") or pytest.skip("mosquitto_passwd is not installed")
-    command = [program, "-c", "-b", passwords, "gw-1", "right-secret"]
+    command = [str(program), "-c", "-b", str(passwords), "gw-1", "right-secret"]
     await asyncio.to_thread(lambda: subprocess.run(command, check=True, capture_output=True))
     passwords.chmod(0o644)
     port = find_free_port(set())

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -81,13 +82,17 @@ def test_a_second_run_continues_and_a_second_instance_is_refused(folder: Path) -
     audit(folder)
 
 
+def is_another(plant: RunningPlant, part: str, pid: int) -> bool:
+    return plant.pid(part) != pid
+
+
 def test_kill_9_of_every_part_is_survived_and_of_the_supervisor_leaves_nothing(folder: Path) -> None:
     with running_plant(folder) as plant:
         plant.wait_live()
         for part in ("edge", "collector", "broker", "postgres", "api", "simulator"):
             pid = plant.pid(part)
             os.kill(pid, signal.SIGKILL)
-            plant.wait(f"{part} again", lambda part=part, pid=pid: plant.pid(part) != pid, 60)
+            plant.wait(f"{part} again", partial(is_another, plant, part, pid), 60)
             plant.wait_live()
         pids = plant.pids()
         plant.process.kill()

@@ -82,17 +82,16 @@ class Feeds:
         return channel, self._untidy(self._counter(meter, channel))
 
     def _exchange(self, meter: Body, bucket_ms: int) -> dict[str, tuple[Body, list[Row]]]:
-        """From a bucket's edge on another device, perhaps after a pause, or another ratio of the same one."""
+        """From a bucket's edge on another device or another ratio of the same one, perhaps after a pause."""
         old, chance = meter["bindings"][0], self.chance
         if "wrap" in meter:  # a register's modulus is that of its first ratio
             return {}
         at_ms = (self.start_ms + chance.randrange(self.hours * HOUR_MS)) // bucket_ms * bucket_ms
         new: Body = {**old, "ratio": chance.choice(("0.3", "7")), "valid_from": format_instant(at_ms)}
-        old["valid_to"] = format_instant(at_ms)
+        old["valid_to"] = format_instant(at_ms - chance.choice((0, bucket_ms)))
         meter["bindings"].append(new)
         if chance.randrange(2):
             return {}
-        old["valid_to"] = format_instant(at_ms - chance.choice((0, bucket_ms)))
         new["channel"] = f"{old['channel']}-new"
         return {new["channel"]: self._meter({**meter, "bindings": [{}], "wrap": "1"})}
 

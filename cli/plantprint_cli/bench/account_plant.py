@@ -100,7 +100,7 @@ class Intervals:
 
     @property
     def hours(self) -> int:
-        return self.amount.shape[1] // _BUCKETS
+        return int(self.amount.shape[1]) // _BUCKETS
 
     @property
     def megabytes(self) -> float:

@@ -95,7 +95,9 @@ def span_of_feeds(
         issues += found
         at_ms = high_ms
     hours += _unfed(at_ms, end_ms, bucket_s, until_ms)
-    return _joined(hours), _chained([*([] if after is None else [after]), *coming]), issues
+    if after is not None and all(state.channel != after.channel for state in coming):
+        coming.insert(0, after)  # A channel that pauses and comes back goes on from where it was followed to.
+    return _joined(hours), _chained(coming), issues
 
 
 class _Known:

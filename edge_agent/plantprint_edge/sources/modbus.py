@@ -131,7 +131,7 @@ class ModbusReader(Poller):
             return None
 
     async def _ask(self, fc: Literal[3, 4], addr: int, count: int) -> Sequence[int]:
-        started_s = await self.rest(self._pause_s)
+        started_s = await self.rest(self._pause_s) if self._pause_s else time.monotonic()
         source = self._source
         try:
             return await self._line.read(source.unit_id, fc, addr, count, source.timeout_s, source.late_s_max)
@@ -139,7 +139,7 @@ class ModbusReader(Poller):
             self.asked(started_s)
 
     def _rows(self, block: Block, words: Sequence[int]) -> list[Row]:
-        t_ms = self.instant([point.index for point in block.points])
+        t_ms = self.instant(block.indexes)
         if t_ms is None:
             return []
         rows: list[Row] = []
