@@ -8,6 +8,8 @@ import httpx
 import psycopg
 import pytest
 
+from plantprint.times import from_ms
+
 pytestmark = pytest.mark.integration
 
 
@@ -45,6 +47,33 @@ async def test_the_pages_speak_chinese(client: httpx.AsyncClient) -> None:
     english = await _page(client, "/?lang=en", accept="zh-CN")
     assert "Plant now" in english
     assert "Plant now" in await _page(client, "/", accept="zh-CN")  # the choice was kept in a cookie
+
+
+async def test_issues_speak_chinese_with_their_place_and_what_is_unknown_stays_as_it_was(
+    client: httpx.AsyncClient, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as conn:
+        conn.execute("delete from issue")
+        for code in ("overhead", "no-such-code"):
+            conn.execute(
+                "insert into issue (site, code, place, message, remedy, at) values (%s, %s, %s, %s, 'wait', %s)",
+                (f.SITE, code, f"place-{code}", f"words of {code}", from_ms(f.NOW_MS)),
+            )
+    html = await _page(client, "/", accept="zh")
+    for text in (
+        "其用量计入间接消耗",
+        "place-overhead",
+        '<small lang="en">words of overhead</small>',
+        "<b>words of no-such",
+    ):
+        assert text in html, text
+    assert "间接消耗" not in await _page(client, "/?lang=en")
+
+
+async def test_every_page_has_one_first_heading(client: httpx.AsyncClient) -> None:
+    paths = ("/", "/batches/B-100", "/batches/B-100/explain", "/compare?a=B-100&b=B-101", "/shipments/S-101", "/docs")
+    for path in paths:
+        assert (await _page(client, path)).count("<h1") == 1, path
 
 
 async def test_the_language_switch_keeps_the_rest_of_the_address(client: httpx.AsyncClient) -> None:
@@ -88,6 +117,7 @@ async def test_problems_are_pages_here(client: httpx.AsyncClient) -> None:
     html = await _page(client, "/batches/nope", status=404)
     assert "there is no batch &#39;nope&#39;" in html
     assert "What to do" in html
+    assert "找不到该地址所指的内容。" in await _page(client, "/batches/nope", status=404, accept="zh")
     await _page(client, "/?site=nope", status=404)
 
 

@@ -62,6 +62,7 @@ async def test_where_a_figure_comes_from(client: httpx.AsyncClient) -> None:
     html = await _page(client, "/batches/B-100/explain", source="grid")
     for text in ("Where the figure comes from", "Ledger postings", "Grid electricity", "Dyeing"):
         assert text in html, text
+    assert " kWh</td><td>Measured" in html  # a posting's amount with the unit of its source
     assert "电网电力" in await _page(client, "/batches/B-100/explain", "zh", source="grid")
     assert (await client.get("/batches/nobody/explain")).status_code == 404
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import Request
 
 from plantprint_api import pages
-from plantprint_api.pages.text import LANGUAGES, choose_language, name_in, table
+from plantprint_api.pages.text import LANGUAGES, choose_language, issue_texts, name_in, table
 
 FOLDER = Path(pages.__file__).parent
 SOURCES = [*FOLDER.glob("*.py"), *FOLDER.glob("templates/*.html"), *FOLDER.glob("static/*.js")]
@@ -39,6 +39,17 @@ def test_every_used_key_exists_and_every_key_is_used() -> None:
     assert keys <= set(table())
     unused = {key for key in set(table()) - keys if not any(key.startswith(prefix) for prefix in prefixes)}
     assert not unused
+
+
+def test_every_translated_issue_is_one_that_the_core_or_the_collector_tells() -> None:
+    root = FOLDER.parents[2]
+    told = "".join(
+        path.read_text(encoding="utf-8") for leaf in ("core", "collector") for path in (root / leaf).rglob("*.py")
+    )
+    texts = issue_texts("zh")
+    assert len(texts) > 30
+    assert {code for code in texts if f'"{code}"' not in told} == set()
+    assert all(set(text) == {"message", "remedy"} and all(text.values()) for text in texts.values())
 
 
 def _request(query: str = "", accept: str = "", cookie: str = "") -> Request:

@@ -95,3 +95,41 @@ def test_sources_are_measured_against_the_largest() -> None:
 )
 def test_the_limit_of_a_budget_stands_at_eighty_percent(rate: str | None, limit: str | None, width: float) -> None:
     assert budget_bar(rate, limit) == pytest.approx(width)
+
+
+@pytest.mark.parametrize(
+    ("cause", "en", "zh"),
+    [
+        ("settled", "hour settled", "小时结算"),
+        ("reversal: shipment", "reversal: posted at shipment", "冲销：发货时入账"),
+        ("event job_end", "corrected: event job_end", "修正：event job_end"),
+    ],
+)
+def test_why_a_posting_was_made(cause: str, en: str, zh: str) -> None:
+    assert (EN.cause(cause), ZH.cause(cause)) == (en, zh)
+
+
+def test_why_a_factor_was_taken() -> None:
+    reason = "named for grid in the plant model; data of 2023; converted from per MJ to per m3; of another kind"
+    assert EN.factor_reason(reason) == reason
+    assert ZH.factor_reason(reason) == "由工厂模型指定；2023 年数据；单位由每 MJ 换算为每 m³；of another kind"
+
+
+def test_differences_have_a_sign_and_nothing_is_0() -> None:
+    assert [EN.signed(value, 3) for value in ("1234.5", "-0.25", "0E-9", None)] == [
+        "+1,234.500",
+        "-0.250",
+        "0",
+        UNKNOWN,
+    ]
+    assert EN.exact("1E-9") == "0.000000001"
+
+
+def test_units_and_gases_as_people_write_them() -> None:
+    assert [EN.unit(unit) for unit in ("Nm3", "m3", "kWh", "", None)] == ["Nm³", "m³", "kWh", "", ""]
+    assert [EN.gas_name(gas) for gas in ("co2_fossil", "unsplit", "xe")] == [
+        "CO₂, fossil",
+        "Not split by its publisher",
+        "xe",
+    ]
+    assert (EN.source_unit("grid"), EN.source_unit("gone")) == ("kWh", "")

@@ -13,6 +13,7 @@ function take(kind, body) {
   }
   const total = fields(document.getElementById("total"));
   setText(total("total"), mass(body.partial_footprint_kg_co2e));
+  total("total").title = body.partial_footprint_kg_co2e ?? "";
   if (total("per_unit") && Number(body.quantity)) {
     setText(total("per_unit"), number(body.partial_footprint_kg_co2e / body.quantity, 3));
   }
