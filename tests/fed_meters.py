@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from plantprint.facts import Channel, Issue, Reading
-from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries, hour_feeds, meter_hour
+from plantprint.intervals import CounterState, MeterHour, MeterSeries, hour_feeds, meter_hour, span_readings
 from plantprint.plant.model import Meter
 from plantprint.times import HOUR_MS, format_instant
 
@@ -33,9 +33,8 @@ def series_of(meter: Meter, channels: Channels, hour_ms: int) -> MeterSeries | N
     parts = []
     for binding, from_ms, to_ms in hour_feeds(meter, meter, hour_ms):
         channel, readings = channels[binding.channel]
-        inside = [r for r in readings if hour_ms < r.t_ms <= hour_ms + HOUR_MS]
-        after = [r for r in readings if r.t_ms > hour_ms + HOUR_MS][:LOOKAHEAD]
-        parts.append(MeterSeries(channel, meter, binding.ratio, (*inside, *after), from_ms, to_ms))
+        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel)
+        parts.append(MeterSeries(channel, meter, binding.ratio, window, from_ms, to_ms))
     return replace(parts[0], following=tuple(parts[1:])) if parts else None
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import strategies as st
 
 from plantprint.facts import Channel, Issue, ProductionEvent, Quality, Reading
-from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries, meter_hour
+from plantprint.intervals import CounterState, MeterHour, MeterSeries, meter_hour, span_readings
 from plantprint.plant.model import Binding, Meter, Text
 from plantprint.times import HOUR_MS
 
@@ -58,16 +58,14 @@ def hours(
     state: CounterState | None = None,
     until_ms: int | None = None,
 ) -> Iterator[tuple[MeterHour, CounterState | None, list[Issue]]]:
-    """Hour after hour from HOUR_0 as the accountant works it: its readings, LOOKAHEAD more, and the state carried on.
+    """Hour after hour from HOUR_0 as the accountant works it: its readings, those that tell more of it, and the state carried on.
 
     Without a `state` the hour before HOUR_0 is worked first, so that readings before it serve as a base.
     """
     start_ms = HOUR_0 if state is not None else HOUR_0 - HOUR_MS
     for hour_ms in range(start_ms, HOUR_0 + count * HOUR_MS, HOUR_MS):
-        end_ms = hour_ms + HOUR_MS
-        inside = [r for r in readings if hour_ms < r.t_ms <= end_ms]
-        after = [r for r in readings if r.t_ms > end_ms][:LOOKAHEAD]
-        series = MeterSeries(channel, meter, Decimal(ratio), (*inside, *after))
+        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel)
+        series = MeterSeries(channel, meter, Decimal(ratio), window)
         until = HOUR_0 + count * HOUR_MS if until_ms is None else until_ms
         hour, state, issues = meter_hour(series, hour_ms, bucket_s, state, until)
         if hour_ms >= HOUR_0:

@@ -209,7 +209,7 @@ def account_hours(
     if not hours:
         return
     channel_ids = list(facts.mapped_channels())
-    window = ReadingWindow(conn, channel_ids, hours[0], hours[-1] + HOUR_MS, LOOKAHEAD)
+    window = ReadingWindow(conn, channel_ids, hours[0], hours[-1] + HOUR_MS)
     for hour_ms in hours:
         model = facts.model(hour_ms)
         series = {meter: source.series(window, hour_ms) for meter, source in facts.sources(hour_ms).items()}

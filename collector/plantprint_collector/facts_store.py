@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection
 
 from plantprint.facts import Channel, EventKind, ProductionEvent, Reading
-from plantprint.intervals import CounterState, Feed, MeterSeries, hour_feeds
+from plantprint.intervals import LOOKAHEAD, CounterState, Feed, MeterSeries, hour_feeds, span_readings
 from plantprint.plant import Plant
 from plantprint.plant.graph import PlantGraph, compile_plant
 from plantprint.plant.model import Meter
@@ -21,6 +21,12 @@ Conn = Connection[tuple[Any, ...]]
 _FAR = datetime(9999, 1, 1, tzinfo=UTC)
 _NEVER_MS = 2**62
 _MS = "(extract(epoch from {0}) * 1000)::bigint"
+# That a stored reading counts as one of LOOKAHEAD: it is not withdrawn, nor is another at its instant that may win over it.
+# `offset 0` keeps it a look-up per reading: as a join it would read whole channels.
+_COUNTS = (
+    "quality > 0 and not exists (select from reading other where other.channel_id = any({0}) "
+    "and other.measured_at = reading.measured_at and other.quality = 0 offset 0)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,35 +226,32 @@ def count_factors(conn: Conn) -> int:
 class ReadingWindow:
     """Readings of a set of channels in (after, upto] with what is needed beyond it, cut per hour without asking again."""
 
-    def __init__(
-        self, conn: Conn, channel_ids: Sequence[int], after_ms: int, upto_ms: int | None, lookahead: int
-    ) -> None:
-        self._lookahead = lookahead
+    def __init__(self, conn: Conn, channel_ids: Sequence[int], after_ms: int, upto_ms: int | None) -> None:
+        self._merged: dict[tuple[tuple[int, int], ...], tuple[Reading, ...]] = {}
         self._by_channel: dict[int, list[Reading]] = {channel_id: [] for channel_id in channel_ids}
         for channel_id, *reading in _fetch(conn, channel_ids, after_ms, upto_ms):
             self._by_channel[channel_id].append(Reading(*reading))
-        if lookahead and upto_ms is not None:
-            for channel_id, *reading in _fetch_following(conn, channel_ids, upto_ms, lookahead):
+        if upto_ms is not None:
+            for channel_id, *reading in _fetch_following(conn, channel_ids, upto_ms):
                 self._by_channel[channel_id].append(Reading(*reading))
         self._times = {channel_id: [r.t_ms for r in readings] for channel_id, readings in self._by_channel.items()}
 
     def cut(self, source: MeterSource, after_ms: int, upto_ms: int) -> tuple[Reading, ...]:
-        """The meter's readings in (after, upto] and up to the look-ahead's number after it, in its finest decimals."""
-        merged: list[Reading] = []
-        for channel_id, multiplier in source.multipliers.items():
-            times = self._times.get(channel_id, [])
-            low, high = bisect_right(times, after_ms), bisect_right(times, upto_ms)
-            merged.extend(scale(self._by_channel.get(channel_id, [])[low : high + self._lookahead], multiplier))
-        return one_per_instant(merged, upto_ms, self._lookahead) if len(source.multipliers) > 1 else tuple(merged)
+        """The meter's readings in (after, upto] and those after it that tell about them, in its finest decimals."""
+        if len(source.multipliers) > 1:
+            return span_readings(self.all_of(source), after_ms, upto_ms, source.channel)
+        [(channel_id, multiplier)] = source.multipliers.items()
+        return tuple(
+            scale(span_readings(self._by_channel.get(channel_id, ()), after_ms, upto_ms, source.channel), multiplier)
+        )
 
     def all_of(self, source: MeterSource) -> tuple[Reading, ...]:
         """Everything read for a meter, in its finest decimals."""
-        merged = [r for c, multiplier in source.multipliers.items() for r in scale(self._by_channel[c], multiplier)]
-        return (
-            one_per_instant(merged, max(r.t_ms for r in merged), 0)
-            if len(source.multipliers) > 1 and merged
-            else tuple(merged)
-        )
+        streams = tuple(source.multipliers.items())
+        if streams not in self._merged:
+            merged = [r for c, multiplier in streams for r in scale(self._by_channel.get(c, ()), multiplier)]
+            self._merged[streams] = one_per_instant(merged) if len(streams) > 1 else tuple(merged)
+        return self._merged[streams]
 
     def between(self, channel_id: int, first_ms: int, last_ms: int) -> list[Reading]:
         """A channel's readings from `first_ms` to `last_ms`, both included."""
@@ -262,15 +265,13 @@ def scale(readings: Iterable[Reading], multiplier: int) -> Iterable[Reading]:
     return (Reading(r.t_ms, r.value * multiplier, r.quality, r.revision) for r in readings)
 
 
-def one_per_instant(readings: list[Reading], upto_ms: int, lookahead: int) -> tuple[Reading, ...]:
-    """Of several streams the highest rank per instant, and no more than `lookahead` readings beyond `upto_ms`."""
+def one_per_instant(readings: Iterable[Reading]) -> tuple[Reading, ...]:
+    """Of several streams the highest rank per instant, in order of time."""
     best: dict[int, Reading] = {}
     for reading in readings:
         if reading.t_ms not in best or reading.rank > best[reading.t_ms].rank:
             best[reading.t_ms] = reading
-    ordered = [best[t] for t in sorted(best)]
-    within = bisect_right([r.t_ms for r in ordered], upto_ms)
-    return tuple(ordered[: within + lookahead])
+    return tuple(best[t_ms] for t_ms in sorted(best))
 
 
 def _fetch(conn: Conn, channel_ids: Sequence[int], after_ms: int, upto_ms: int | None) -> list[Any]:
@@ -282,32 +283,43 @@ def _fetch(conn: Conn, channel_ids: Sequence[int], after_ms: int, upto_ms: int |
     ).fetchall()
 
 
-def _fetch_following(conn: Conn, channel_ids: Sequence[int], after_ms: int, limit: int) -> list[Any]:
+def _fetch_following(conn: Conn, channel_ids: Sequence[int], after_ms: int) -> list[Any]:
+    """What `span_readings` looks at after an instant, or more of it where several channels are one stream.
+
+    All that follows where fewer than LOOKAHEAD count, so at the live edge; else it is bounded by them and the period.
+    """
     return conn.execute(
-        f"select c.channel_id, {_MS.format('r.measured_at')}, r.value, r.quality, r.revision "
-        "from unnest(%s::int[]) as c(channel_id) cross join lateral ("
-        "  select * from reading where reading.channel_id = c.channel_id and measured_at > %s order by measured_at limit %s) r "
-        "order by 1, 2",
-        (list(channel_ids), from_ms(after_ms), limit),
+        "with c as materialized (select channel_id, period_s, array(select o.channel_id from channel o "
+        "  where (o.site, o.agent, o.name) = (mine.site, mine.agent, mine.name) and o.channel_id <> mine.channel_id) as ids "
+        "  from channel mine where channel_id = any(%(channels)s)) "
+        f"select c.channel_id, {_MS.format('r.measured_at')}, r.value, r.quality, r.revision from c "
+        "left join lateral (select measured_at from reading where reading.channel_id = c.channel_id "
+        f"  and measured_at > %(after)s and {_COUNTS.format('c.ids')} "
+        "  order by measured_at offset %(others)s limit 1) as last on true "
+        "cross join lateral (select * from reading where reading.channel_id = c.channel_id and measured_at > %(after)s "
+        "  and measured_at <= greatest(coalesce(last.measured_at, 'infinity'), "
+        "    %(after)s + make_interval(secs => c.period_s)) "
+        "  order by measured_at) r order by 1, 2",
+        {"channels": list(channel_ids), "after": from_ms(after_ms), "others": LOOKAHEAD - 1},
     ).fetchall()
 
 
 def reach_back_ms(conn: Conn, channel_ids: Sequence[int], low_ms: int, high_ms: int, readings: int) -> tuple[int, int]:
     """Instants of the `readings`-th reading before a range and of the first after it, of channels that are one stream.
 
-    The range's own ends where there is none.
+    Readings that are missing or withdrawn are not counted. The range's own ends where there is none.
     """
     before = conn.execute(
         f"select {_MS.format('r.measured_at')} from unnest(%s::int[]) as c(channel_id) cross join lateral ("
         "  select measured_at from reading where reading.channel_id = c.channel_id and measured_at < %s "
-        "  order by measured_at desc limit %s) r order by 1 desc limit %s",
-        (list(channel_ids), from_ms(low_ms), readings, readings),
+        f"  and {_COUNTS.format('%s')} order by measured_at desc limit %s) r group by 1 order by 1 desc limit %s",
+        (list(channel_ids), from_ms(low_ms), list(channel_ids), readings, readings),
     ).fetchall()
     after = conn.execute(
         f"select {_MS.format('min(r.measured_at)')} from unnest(%s::int[]) as c(channel_id) cross join lateral ("
         "  select measured_at from reading where reading.channel_id = c.channel_id and measured_at > %s "
-        "  order by measured_at limit 1) r",
-        (list(channel_ids), from_ms(high_ms)),
+        f"  and {_COUNTS.format('%s')} order by measured_at limit 1) r",
+        (list(channel_ids), from_ms(high_ms), list(channel_ids)),
     ).fetchone()
     return (before[-1][0] if before else low_ms), (after[0] if after and after[0] is not None else high_ms)
 

@@ -303,7 +303,7 @@ class OpenHours:
             return
         self._forget(rows)
         channels = {c for row in rows for c in self._sources[row].multipliers}
-        window = ReadingWindow(conn, list(channels), self.start_ms, None, 0)
+        window = ReadingWindow(conn, list(channels), self.start_ms, None)
         for row in rows:
             source = self._sources[row]
             known = self._slow[row] = self._exact(self._names[row], source)
@@ -452,7 +452,7 @@ class OpenHours:
     def _reload_level(self, conn: Conn, meter: str) -> None:
         source = self._level_meters[meter].source
         known = self._level_meters[meter] = self._exact(meter, source)
-        known.add(ReadingWindow(conn, list(source.multipliers), self.start_ms, None, 0).all_of(source))
+        known.add(ReadingWindow(conn, list(source.multipliers), self.start_ms, None).all_of(source))
 
     def _exact(self, meter: str, source: MeterSource) -> OpenMeter:
         return OpenMeter(source, self.start_ms, self._graph.plant.bucket_s, self.carry.meters.get(meter))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from plantprint.facts import Issue, Quality, Reading
-from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries, meter_span
+from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries, meter_span, span_readings
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector.facts_store import MeterSource, in_decimals_of
 
@@ -49,7 +49,7 @@ class OpenMeter:
             return True
         if self._checkpoint_ms > self._start_ms and t_ms > self._folded_ms:
             return False
-        return bisect_left(self._tail, t_ms, key=_instant) <= LOOKAHEAD
+        return sum(reading.t_ms < t_ms for reading in self._good()) <= LOOKAHEAD
 
     def is_certain(self, until_ms: int) -> bool:
         """Whether no reading in order can change anything before an instant."""
@@ -62,9 +62,8 @@ class OpenMeter:
         return list(self._parts(end_ms, until_ms))
 
     def series(self, hour_ms: int) -> MeterSeries:
-        """Readings of an hour and LOOKAHEAD more, for a meter whose hours are never asked for."""
-        first, last = (bisect_right(self._tail, t_ms, key=_instant) for t_ms in (hour_ms, hour_ms + HOUR_MS))
-        return self._series(self._tail[first : last + LOOKAHEAD])
+        """What an hour is made from, for a meter whose hours are never asked for."""
+        return self._series(span_readings(self._tail, hour_ms, hour_ms + HOUR_MS, self.source.channel))
 
     def first_hour(self) -> Part:
         """The first hour, seen from its end or later."""
@@ -75,17 +74,17 @@ class OpenMeter:
         """Whether a counter in `state`, its last, has nothing undecided that the next plain reading could decide."""
         if state is None or state.held or state.before is not None or not state.value:
             return False
-        counted = [r for r in self._tail if r.quality > Quality.MISSING]
+        counted = self._good()
         if self._state is not None and not self._state.value:
             return False
         return all(r.value > 0 for r in counted) and (not counted or counted[-1].t_ms == state.t_ms)
 
     def readings_by_hour(self, hours: int) -> list[int]:
-        """How many readings of each hour from the start are known, LOOKAHEAD + 1 where they are certain already."""
+        """How many good readings of each hour from the start are known, LOOKAHEAD + 1 where they are certain already."""
         counts = [
             LOOKAHEAD + 1 if self._checkpoint_ms >= self._start_ms + (n + 1) * HOUR_MS else 0 for n in range(hours)
         ]
-        for reading in self._tail:
+        for reading in self._good():
             counts[(reading.t_ms - 1 - self._start_ms) // HOUR_MS] += 1
         if self._checkpoint_ms > self._start_ms:
             counts[(self._checkpoint_ms - 1 - self._start_ms) // HOUR_MS] += LOOKAHEAD + 1
@@ -112,22 +111,30 @@ class OpenMeter:
             yield part if done is None else _joined(done, part)
 
     def _span(self, start_ms: int, end_ms: int, state: CounterState | None, until_ms: int) -> Part:
-        """Part of an hour, from the readings that settling the hour would look at: to LOOKAHEAD after its end."""
+        """Part of an hour, from the readings that settling the hour would look at."""
         hour_end_ms = hour_floor(start_ms) + HOUR_MS
-        first, last = (bisect_right(self._tail, t_ms, key=_instant) for t_ms in (start_ms, hour_end_ms))
-        series = self._series(self._tail[first : last + LOOKAHEAD])
+        series = self._series(span_readings(self._tail, start_ms, hour_end_ms, self.source.channel))
         hour, after, issues = meter_span(series, start_ms, end_ms, self._bucket_s, state, until_ms)
         return hour, after or state, issues
 
     def _series(self, readings: Sequence[Reading]) -> MeterSeries:
         return MeterSeries(self.source.channel, self.source.meter, self.source.ratio, tuple(readings))
 
+    def _good(self) -> list[Reading]:
+        """The readings of the tail that are neither missing nor withdrawn."""
+        return [r for r in self._tail if r.quality > Quality.MISSING]
+
     def _fold(self) -> bool:
         """Moves the checkpoint to the last bucket edge of its hour that no later reading in order can change."""
         hour_ms = hour_floor(self._checkpoint_ms)
         edge_ms = hour_ms + HOUR_MS
-        if self._tail[-LOOKAHEAD].t_ms <= edge_ms:
-            edge_ms = self._decided_ms(min(self._floor(self._tail[-LOOKAHEAD - 1].t_ms), edge_ms))
+        good = self._good()
+        if len(good) <= LOOKAHEAD:
+            return False
+        if self.source.channel.kind == "amount":
+            edge_ms = min(self._floor(self._tail[-1].t_ms - self.source.channel.period_s * 1000), edge_ms)
+        elif good[-LOOKAHEAD].t_ms <= edge_ms:
+            edge_ms = self._decided_ms(min(self._floor(good[-LOOKAHEAD - 1].t_ms), edge_ms))
         if edge_ms <= self._checkpoint_ms:
             return False
         part = self._span(self._checkpoint_ms, edge_ms, self._state, edge_ms)
@@ -140,7 +147,7 @@ class OpenMeter:
 
     def _decided_ms(self, edge_ms: int) -> int:
         """The last edge up to `edge_ms` with a good reading behind it that has enough others after it to stay good."""
-        if self.source.channel.kind == "amount" or edge_ms <= self._checkpoint_ms:
+        if edge_ms <= self._checkpoint_ms:
             return edge_ms
         state = self._span(self._checkpoint_ms, edge_ms, self._state, edge_ms)[1]
         return self._floor(state.t_ms - 1) if state else 0

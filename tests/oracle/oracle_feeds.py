@@ -107,7 +107,8 @@ class Feeds:
 
     def _amounts(self, period_ms: int) -> list[Row]:
         chance = self.chance
-        apart_ms = chance.choice((period_ms, period_ms, period_ms + 1234, period_ms - 777, period_ms // 2))
+        often_ms = max(period_ms // 12, 300_000)
+        apart_ms = chance.choice((period_ms, period_ms, period_ms + 1234, period_ms - 777, period_ms // 2, often_ms))
         t_ms = self.start_ms + chance.choice((0, 1, 123_457)) + chance.choice((0, period_ms, 2 * period_ms))
         rows = []
         while t_ms < self.end_ms + max(HOUR_MS, 2 * period_ms):
@@ -170,15 +171,17 @@ class Feeds:
         return channel, self._untidy([Row(t_ms, chance.randrange(most)) for t_ms in times])
 
     def _untidy(self, rows: list[Row]) -> list[Row]:
-        """Copies, worse versions, corrections of what was told wrong at first, and readings taken back, in any order.
-
-        No more than two are taken back: LOOKAHEAD counts them too.
-        """
+        """Copies, worse versions, corrections of what was told wrong at first, and readings taken back, in any order."""
         told: list[Row] = []
+        taken_back = 0
         for read in rows:
             quality = self.chance.choice(("measured",) * 6 + ("estimated", "recovered"))
             row = read._replace(quality=quality, revision=1)
             told.append(row)
+            if taken_back and row.value < 10**8:  # a story stays one
+                taken_back -= 1
+                told.append(row._replace(quality="missing", revision=2))
+                continue
             match self.chance.randrange(16):
                 case 0:
                     told.append(row)
@@ -187,8 +190,8 @@ class Feeds:
                     told.append(row._replace(value=first, quality="estimated", revision=0))
                 case 2:
                     told.append(row._replace(value=row.value // 3, quality="missing"))
-                case 3 if row.value < 10**8 and sum(one.revision == 2 for one in told) < 2:  # a story stays one
-                    told.append(row._replace(quality="missing", revision=2))
+                case 3:
+                    taken_back = self.chance.choice((1, 1, 2, 6))
         self.chance.shuffle(told)
         return told
 

@@ -97,7 +97,7 @@ def test_time_between_two_bindings_is_missing_even_if_the_channel_tells_it() -> 
 def test_a_channel_that_pauses_until_an_hours_start_goes_on_from_its_register_there() -> None:
     """The state at the hour's end is that of its end, not of the quarter hour before it, when the pause began."""
     meter = bound_meter(("gw/c", None, HOUR + 45 * MINUTE, "1"), ("gw/c", HOUR + 60 * MINUTE, None, "1"))
-    channels = {"gw/c": counter("gw/c", every(5, -60, 190))}
+    channels = {"gw/c": counter("gw/c", [*every(5, -60, 45), *every(5, 60, 190, start=99_000)])}
     hours = fed_hours(meter, channels, HOUR, 2)
     assert [hour.amount.tolist() for hour, _ in hours] == [[150_000] * 3 + [0], [150_000] * 4]
     assert [hour.missing_ms.tolist() for hour, _ in hours] == [[0, 0, 0, 15 * MINUTE], [0] * 4]

@@ -9,7 +9,7 @@ from pathlib import Path
 from plantprint_cli.bench import edge_soak
 from plantprint_cli.bench.common import BenchError, Json, Servers, median, medians
 from plantprint_cli.bench.edge_meters import plant
-from plantprint_cli.bench.edge_outbox import bytes_per_reading, days_per_gb, outbox_rows_per_s, sqlite_rows_per_s
+from plantprint_cli.bench.edge_outbox import bytes_per_reading, days_per_gb, rows_per_s
 from plantprint_cli.bench.edge_plant import Forgetful, meters_running, sources, write_agent
 
 CONNECTIONS = 50
@@ -74,10 +74,7 @@ def _measure(kind: str, path: Path, seconds: float) -> dict[str, float]:
 
 def outbox(rounds: int, seconds: float) -> Json:
     """The outbox by itself, in turns with SQLite by itself, and how long a disk lasts."""
-    ours, plain = [], []
-    for _ in range(rounds):
-        ours.append(outbox_rows_per_s(seconds / 2))
-        plain.append(sqlite_rows_per_s(seconds / 2))
+    ours, plain = zip(*(rows_per_s(seconds / 2) for _ in range(rounds)), strict=True)
     sizes = bytes_per_reading()
     return {
         "rows_per_s": median(ours, 0),

@@ -1,14 +1,15 @@
 """The outbox alone: rows a second against SQLite without it, and bytes a reading, which say how long a disk lasts."""
 
+import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import apsw
 
 from plantprint.wire import TABLE_CHANNELS_MAX
-from plantprint.wire.chunk import Row, encode_rows
+from plantprint.wire.chunk import Row, encode_rows, seal
 from plantprint_cli.bench.common import Json
 from plantprint_edge.config import OutboxLimits
 from plantprint_edge.diskfile import PAGE_BYTES
@@ -29,44 +30,64 @@ def rows_of(second: int, n: int, first: int = 0) -> list[Row]:
     ]  # fmt: skip
 
 
-def outbox_rows_per_s(seconds: float) -> float:
-    """Drafts in, chunks on disk: sealed, numbered, counted, `COMMIT_CHUNKS` of `ROWS` readings a commit, fully synced."""
+def rows_per_s(seconds: float) -> tuple[float, float]:
+    """Of the outbox and of SQLite, which commit in turns, so that both meet the same disk and the same company.
+
+    A commit is `COMMIT_CHUNKS` of `ROWS` readings, fully synced. The outbox takes drafts: seals, numbers and counts them.
+    """
     with tempfile.TemporaryDirectory(prefix="plantprint-bench-") as folder:
-        outbox = Outbox(_limits(Path(folder)), "s", "gw-1", lambda: 0)
-        body, done, until_s = encode_rows(rows_of(0, ROWS)), 0, time.monotonic() + seconds
-        while time.monotonic() < until_s:
+        commits = (_outbox_commits(Path(folder)), _sqlite_commits(Path(folder)))
+        done, spent_s = [0, 0], [0.0, 0.0]
+        for commit in commits:
+            next(commit)
+        while sum(spent_s) < 2 * seconds:
+            for side, commit in enumerate(commits):
+                started_s = time.perf_counter()
+                next(commit)
+                spent_s[side] += time.perf_counter() - started_s
+                done[side] += COMMIT_CHUNKS * ROWS
+        for commit in commits:
+            commit.close()
+        return done[0] / spent_s[0], done[1] / spent_s[1]
+
+
+def _outbox_commits(folder: Path) -> Generator[None, None, None]:
+    outbox = Outbox(_limits(folder), "s", "gw-1", lambda: 0)
+    body = encode_rows(rows_of(0, ROWS))
+    try:
+        while True:
             with outbox.transaction():
                 for _ in range(COMMIT_CHUNKS):
                     outbox.append(Draft("readings", body, ROWS, "t"))
-            done += COMMIT_CHUNKS * ROWS
+            yield
+    finally:
         outbox.close()
-        return done / seconds
 
 
-def sqlite_rows_per_s(seconds: float) -> float:
-    """The same bytes into one plain table with the same columns and key, the same commits and settings."""
-    with tempfile.TemporaryDirectory(prefix="plantprint-bench-") as folder:
-        connection = apsw.Connection(str(Path(folder) / "plain.db"))
-        for pragma in (f"page_size = {PAGE_BYTES}", "journal_mode = wal", "synchronous = full"):
-            connection.execute(f"pragma {pragma}")
-        connection.execute(
-            "create table chunk (id integer primary key autoincrement, epoch text not null, seq integer not null,"
-            " kind text not null, table_hash text not null, n integer not null, created_ms integer not null,"
-            " acked_ms integer, bytes blob not null, unique (epoch, seq))"
-        )
-        insert = (
-            "insert into chunk (epoch, seq, kind, table_hash, n, created_ms, bytes)"
-            " values ('e', ?, 'readings', 't', ?, 0, ?)"
-        )
-        body, seq, until_s = encode_rows(rows_of(0, ROWS)), 0, time.monotonic() + seconds
-        while time.monotonic() < until_s:
+def _sqlite_commits(folder: Path) -> Generator[None, None, None]:
+    """Chunks of the same size into one plain table with the same columns and key, with the same settings."""
+    connection = apsw.Connection(str(folder / "plain.db"))
+    for pragma in (f"page_size = {PAGE_BYTES}", "journal_mode = wal", "synchronous = full"):
+        connection.execute(f"pragma {pragma}")
+    connection.execute(
+        "create table chunk (id integer primary key autoincrement, epoch text not null, seq integer not null,"
+        " kind text not null, table_hash text not null, n integer not null, created_ms integer not null,"
+        " acked_ms integer, bytes blob not null, unique (epoch, seq))"
+    )
+    insert = "insert into chunk (epoch, seq, kind, table_hash, n, created_ms, bytes) values (?, ?, ?, ?, ?, ?, ?)"
+    epoch = secrets.token_hex(8)
+    _, payload = seal("s", "gw-1", epoch, 0, "readings", encode_rows(rows_of(0, ROWS)), ROWS, table="t")
+    seq = 0
+    try:
+        while True:
             connection.execute("begin immediate")
             for _ in range(COMMIT_CHUNKS):
-                connection.execute(insert, (seq, ROWS, body))
+                connection.execute(insert, (epoch, seq, "readings", "t", ROWS, 0, payload))
                 seq += 1
             connection.execute("commit")
+            yield
+    finally:
         connection.close()
-        return seq * ROWS / seconds
 
 
 def bytes_per_reading() -> Json:

@@ -24,6 +24,7 @@ from plantprint_edge.load import load_config
 from plantprint_edge.running import end_tasks
 
 WARM_S = 1.0
+START_S_MAX = 30.0
 # So short that every device is always due.
 INTERVAL_S = 0.001
 
@@ -54,6 +55,10 @@ async def agent_polls(config: AgentConfig, seconds: float) -> Done:
     fast = tuple(source.model_copy(update={"interval_s": INTERVAL_S}) for source in sources_of(config))
     agent = Agent(config.model_copy(update={"sources": fast, "drain_s": 0}), SiteClock())
     running = asyncio.create_task(agent.run())
+    # Opening files and connections is no polling; on a busy machine it takes longer than the warm-up.
+    async with asyncio.timeout(START_S_MAX):
+        while not (of := agent.snapshot().sources) or not all(counts.polls for counts in of):  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.05)
     await asyncio.sleep(WARM_S)
     before, started_s = agent.snapshot(), time.process_time()
     polls = sum(counts.polls for counts in before.sources)

@@ -10,7 +10,14 @@ from plantprint.intervals.findings import unusable_channel
 from plantprint.intervals.gauges import gauge_hour
 from plantprint.intervals.grid import assemble, span_grid, unknown_besides
 from plantprint.intervals.powered import powered_counter
-from plantprint.intervals.series import LOOKAHEAD, CounterState, MeterHour, MeterSeries, micro_per_step
+from plantprint.intervals.series import (
+    LOOKAHEAD,
+    CounterState,
+    MeterHour,
+    MeterSeries,
+    micro_per_step,
+    span_readings,
+)
 from plantprint.quantities import UnitError
 from plantprint.times import HOUR_MS
 
@@ -25,6 +32,7 @@ __all__ = [
     "hour_feeds",
     "meter_hour",
     "meter_span",
+    "span_readings",
 ]
 
 

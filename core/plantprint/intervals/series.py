@@ -1,5 +1,7 @@
 """What a meter's hour is made from and what comes out: readings, carried state, amounts per bucket."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -14,6 +16,7 @@ from plantprint.quantities import MICRO, UnitError, conversion, integral_unit
 
 # How many readings after the hour decide what happened at its edge; a suspicious reading is held for at most so many.
 # So a new reading can change hours from the one that holds the LOOKAHEAD-th reading before it, and none before that.
+# Those that are missing or withdrawn decide nothing and are not counted.
 LOOKAHEAD = 4
 
 
@@ -66,7 +69,7 @@ class CounterState:
 
 @dataclass(frozen=True, slots=True)
 class MeterSeries:
-    """Readings of the channel that feeds a meter: those in (hour start, hour end] and up to LOOKAHEAD after the end.
+    """Readings of the channel that feeds a meter: those that `span_readings` gives for an hour.
 
     Sorted by `t_ms`, one per instant (the winner is already chosen). `ratio` multiplies the channel's values. The channel
     feeds the meter from `from_ms` until `to_ms` (None: since before, beyond the end), both at edges of buckets;
@@ -109,6 +112,23 @@ class MeterHour:
     amount: NDArray[np.int64]
     quality: NDArray[np.int8]
     missing_ms: NDArray[np.int32]
+
+
+def span_readings(readings: Sequence[Reading], start_ms: int, end_ms: int, channel: Channel) -> tuple[Reading, ...]:
+    """Of a channel's readings in order of time those in (start, end], and those after it that tell about the span.
+
+    They are those up to the LOOKAHEAD-th that is not withdrawn, and every amount whose period begins before the end.
+    """
+    first, last = (bisect_right(readings, t_ms, key=_instant) for t_ms in (start_ms, end_ms))
+    reach_ms, counted = end_ms + channel.period_s * 1000, 0
+    while last < len(readings) and (counted < LOOKAHEAD or readings[last].t_ms < reach_ms):
+        counted += readings[last].quality > Quality.MISSING
+        last += 1
+    return tuple(readings[first:last])
+
+
+def _instant(reading: Reading) -> int:
+    return reading.t_ms
 
 
 def rated_micro(rated_per_hour: Decimal) -> Fraction:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from plantprint.factor_library import stated_factor
 from plantprint.factor_series import FactorSeries, HourIntensity
 from plantprint.factors import Factor, FactorError, builtin_factors
 from plantprint.facts import Channel, Issue, ProductionEvent, Quality, Reading
-from plantprint.intervals import LOOKAHEAD, Feed, MeterHour, MeterSeries, binding_from_ms, hour_feeds
+from plantprint.intervals import Feed, MeterHour, MeterSeries, binding_from_ms, hour_feeds, span_readings
 from plantprint.intervals.amounts import Quantity, quantities_hour
 from plantprint.intervals.grid import span_grid
 from plantprint.neutral.document import Facts, FactsError, StatedAmounts, StatedEvent, StatedSeries
@@ -105,11 +104,13 @@ class KnownFacts:
         """What feeds a meter under a binding, with the power that spreads it."""
         ratio = Decimal(feed.binding.ratio)
         channel, readings = self.series[feed.binding.channel]
-        fed = MeterSeries(channel, meter, ratio, _window(readings, hour_ms), feed.from_ms, feed.to_ms)
+        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel)
+        fed = MeterSeries(channel, meter, ratio, window, feed.from_ms, feed.to_ms)
         if feed.binding.power is None or feed.binding.power not in self.series:
             return fed
         channel, readings = self.series[feed.binding.power]
-        return replace(fed, power=MeterSeries(channel, meter, ratio, _window(readings, hour_ms)))
+        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel)
+        return replace(fed, power=MeterSeries(channel, meter, ratio, window))
 
 
 def known_facts(facts: Facts, known_at_ms: int | None) -> KnownFacts:
@@ -319,9 +320,3 @@ def _unused(facts: Facts, graphs: Iterable[PlantGraph]) -> tuple[Issue, ...]:
     remedy = "bind it to a meter, or correct the name of the channel"
     told = sorted({block.channel for block in facts.readings} - bound)
     return tuple(Issue("channel-unbound", channel, message, remedy, facts.until) for channel in told)
-
-
-def _window(readings: Sequence[Reading], hour_ms: int) -> tuple[Reading, ...]:
-    low = bisect_right(readings, hour_ms, key=lambda r: r.t_ms)
-    high = bisect_right(readings, hour_ms + HOUR_MS, key=lambda r: r.t_ms)
-    return tuple(readings[low : high + LOOKAHEAD])

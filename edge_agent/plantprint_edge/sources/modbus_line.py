@@ -1,4 +1,4 @@
-"""Lines to Modbus devices: the one user of pymodbus, for RTU; only function codes 3 and 4 are ever sent.
+"""Connections to Modbus devices: the one user of pymodbus, which only ever sends function codes 3 and 4.
 
 A line is one connection or one serial port. Its devices take turns, one request at a time, in the order of asking. A
 request without answer closes the line. RTU frames carry no transaction number, so there what came unasked is thrown away
@@ -8,7 +8,6 @@ taken for the answer to another request.
 
 import asyncio
 import termios
-from collections.abc import Awaitable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -20,9 +19,8 @@ from pymodbus.exceptions import ModbusException
 from plantprint_edge.channels import SerialLine, serial_line
 from plantprint_edge.config import ModbusSerialSource, ModbusSource, ModbusTcpSource
 from plantprint_edge.sources.line import DeviceError, RefusedError, SharedLine, shared
-from plantprint_edge.sources.modbus_tcp import REFUSALS, ModbusTcpClient
 
-RtuClient = AsyncModbusTcpClient | AsyncModbusSerialClient
+REFUSALS = {1: "illegal function", 2: "illegal address", 3: "illegal value"}
 # Lengths of the requests that find out whether a unit still has an old reply on its way.
 PROBE_COUNTS = range(1, 9)
 
@@ -48,11 +46,11 @@ class Line(SharedLine):
         numbered = isinstance(address, NetworkLine) and address.framing == "tcp"
         super().__init__(timeout_s, numbered=numbered, gap_s=gap_s)
         self._address = address
-        self._client: RtuClient | ModbusTcpClient | None = None
+        self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
 
     async def read(
         self, unit_id: int, fc: Literal[3, 4], addr: int, count: int, timeout_s: float, late_s_max: float = 30.0
-    ) -> Sequence[int]:
+    ) -> list[int]:
         """`count` registers from `addr` on; raises `RefusedError` or `DeviceError`. No reply takes over `late_s_max`."""
         async with self.turn:
             if not self.numbered and (probe := self._probe_count(unit_id, count, late_s_max)):
@@ -67,25 +65,19 @@ class Line(SharedLine):
         owed = self.owed.of(unit_id, late_s_max)
         return min((n for n in PROBE_COUNTS if n != count), key=lambda n: owed.get(n, 0.0)) if count in owed else None
 
-    async def _request(self, unit_id: int, fc: Literal[3, 4], addr: int, count: int, timeout_s: float) -> Sequence[int]:
-        client = self._client
-        if client is None or not client.connected:
-            client = await self._connect()
-        if isinstance(client, ModbusTcpClient):
-            return await self._answer(client.read(unit_id, fc, addr, count, timeout_s), unit_id, count)
+    async def _request(self, unit_id: int, fc: Literal[3, 4], addr: int, count: int, timeout_s: float) -> list[int]:
+        client = await self._connect()
         async with self.spaced() if self.gap_s else nullcontext():
-            await self.drain(_name(self._address))
-            return await self._answer(self._ask(client, unit_id, fc, addr, count, timeout_s), unit_id, count)
-
-    async def _answer(self, answer: Awaitable[Sequence[int]], unit_id: int, count: int) -> Sequence[int]:
-        try:
-            return await answer
-        except (DeviceError, asyncio.CancelledError) as error:
-            if not isinstance(error, DeviceError) or error.reason in ("timeout", "foreign reply"):
-                # Its answer may still come and must not meet the next request.
-                self.owed.note(unit_id, count)
-                self.close()
-            raise
+            if not self.numbered:
+                await self.drain(_name(self._address))
+            try:
+                return await self._ask(client, unit_id, fc, addr, count, timeout_s)
+            except (DeviceError, asyncio.CancelledError) as error:
+                if not isinstance(error, DeviceError) or error.reason in ("timeout", "foreign reply"):
+                    # Its answer may still come and must not meet the next request.
+                    self.owed.note(unit_id, count)
+                    self.close()
+                raise
 
     def _trace(self, sending: bool, frame: bytes) -> bytes:
         self.heard = self.heard or not sending
@@ -98,7 +90,9 @@ class Line(SharedLine):
             with suppress(OSError, termios.error):
                 client.close()
 
-    async def _connect(self) -> RtuClient | ModbusTcpClient:
+    async def _connect(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
+        if self._client is not None and self._client.connected:
+            return self._client
         self.close()
         self._client = self._make_client()
         with suppress(OSError, ValueError, termios.error):
@@ -107,23 +101,28 @@ class Line(SharedLine):
         self.close()
         raise DeviceError("connect", f"no connection to {_name(self._address)}")
 
-    def _make_client(self) -> RtuClient | ModbusTcpClient:
+    def _make_client(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
         address = self._address
-        if isinstance(address, NetworkLine) and address.framing == "tcp":
-            return ModbusTcpClient(address.host, address.port, self.timeout_s)
         # No retry and no reconnect of pymodbus: a repeated request would reuse its id for a late answer.
         if isinstance(address, SerialLine):
             return AsyncModbusSerialClient(
                 address.port, baudrate=address.baud, parity=address.parity, stopbits=address.stop,
                 timeout=self.timeout_s, retries=0, reconnect_delay=0, name=address.port, trace_packet=self._trace,
             )  # fmt: skip
+        framer = FramerType.SOCKET if address.framing == "tcp" else FramerType.RTU
         return AsyncModbusTcpClient(
-            address.host, port=address.port, framer=FramerType.RTU,
+            address.host, port=address.port, framer=framer,
             timeout=self.timeout_s, retries=0, reconnect_delay=0, name=str(address), trace_packet=self._trace,
         )  # fmt: skip
 
     async def _ask(
-        self, client: RtuClient, unit_id: int, fc: int, addr: int, count: int, timeout_s: float
+        self,
+        client: AsyncModbusTcpClient | AsyncModbusSerialClient,
+        unit_id: int,
+        fc: int,
+        addr: int,
+        count: int,
+        timeout_s: float,
     ) -> list[int]:
         ask = client.read_holding_registers if fc == 3 else client.read_input_registers
         try:
@@ -134,7 +133,8 @@ class Line(SharedLine):
             raise DeviceError(
                 "timeout", f"registers {addr} to {addr + count - 1}: {str(error) or 'no answer'}"
             ) from error
-        foreign = response.dev_id != unit_id
+        # pymodbus lets a reply with transaction id 0 pass as an answer to anything.
+        foreign = (self.numbered and response.transaction_id == 0) or response.dev_id != unit_id
         if response.isError() and not foreign:
             if response.exception_code in REFUSALS:
                 raise RefusedError(REFUSALS[response.exception_code])
