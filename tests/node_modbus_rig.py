@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from plantprint_cli.embedded.ports import find_free_port
+
 FOLDER = Path(__file__).parent / "node_modbus"
 NODE_MAJOR_MIN = 20
 INSTALL_SECONDS_MAX = 300
@@ -44,7 +46,7 @@ def _serving(script: str, units: Units) -> Iterator[dict[str, Any]]:
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(json.dumps({"units": units}) + "\n")
+            process.stdin.write(json.dumps({"units": units, "port": find_free_port(set())}) + "\n")
             process.stdin.flush()
             ready, _, _ = select.select([process.stdout], [], [], START_SECONDS_MAX)
             line = process.stdout.readline() if ready else ""
