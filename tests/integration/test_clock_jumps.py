@@ -78,7 +78,7 @@ async def metered(folder: Path, database_url: str, broker_url: str, site: str) -
     agent = Agent(config(folder, source, site=site, url=broker_url), SiteClock())
     run = asyncio.create_task(agent.run())
     url = urlsplit(broker_url)
-    async with aiomqtt.Client(str(url.hostname), url.port or 1883) as client:
+    async with aiomqtt.Client(str(url.hostname), url.port or 1883, protocol=aiomqtt.ProtocolVersion.V5) as client:
         meter = Meter(client, site)
         while not any(source.readings for source in agent.snapshot().sources):
             await meter.warm_up()

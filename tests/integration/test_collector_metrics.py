@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import servers
 from collector_harness import READINGS, collecting, metric, running, settings
 from fake_agent import NOW_MS, FakeAgent, query, wait_until
 from prometheus_client import CollectorRegistry
@@ -112,6 +113,7 @@ def test_the_memory_stays_flat_while_the_database_is_away(
     database_url: str, broker_url: str, site: str, agent: FakeAgent
 ) -> None:
     """60 MB come in: the collector takes what it may have in flight and no more, the broker keeps the rest."""
+    servers.need_mosquitto(" (the embedded broker ignores the receive maximum)")
     port = find_free_port(set())
     name = urlsplit(database_url).path.removeprefix("/")
     server = database_url.replace(name, "postgres", 1)

@@ -43,6 +43,11 @@ async def command(client: httpx.AsyncClient, sheet: Path, *more: str) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, app, arguments)
 
 
+def said(result: Result) -> Any:
+    """The command's answer: the API runs in this process and may log to the same output meanwhile."""
+    return json.loads(result.stdout.splitlines()[-1])
+
+
 def quantities(url: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as conn:
         return conn.execute(
@@ -56,8 +61,8 @@ async def test_a_sheet_is_stored_once_and_corrected_by_a_higher_revision(
     sheet = tmp_path / "orders.csv"
     sheet.write_text(HEADER + ORDERS, encoding="utf-8")
     first, again = await command(client, sheet), await command(client, sheet)
-    assert json.loads(first.stdout) == {"rows": 5, "bad": 0, "stored": 5, "known": 0}
-    assert json.loads(again.stdout) == {"rows": 5, "bad": 0, "stored": 0, "known": 5}
+    assert said(first) == {"rows": 5, "bad": 0, "stored": 5, "known": 0}
+    assert said(again) == {"rows": 5, "bad": 0, "stored": 0, "known": 5}
 
     sheet.write_text(HEADER + ORDERS.replace("o-3,0,S-3,navy,4", "o-3,0,S-3,navy,40"), encoding="utf-8")
     refused = await command(client, sheet)
@@ -66,7 +71,7 @@ async def test_a_sheet_is_stored_once_and_corrected_by_a_higher_revision(
 
     sheet.write_text(HEADER + ORDERS.replace("o-3,0,S-3,navy,4", "o-3,1,S-3,navy,40"), encoding="utf-8")
     corrected = await command(client, sheet)
-    assert json.loads(corrected.stdout) == {"rows": 5, "bad": 0, "stored": 1, "known": 4}
+    assert said(corrected) == {"rows": 5, "bad": 0, "stored": 1, "known": 4}
     assert quantities(database_url)[3:5] == [("o-3", 0, "4"), ("o-3", 1, "40")]
 
 
@@ -82,14 +87,14 @@ async def test_bad_rows_stop_a_sheet_or_are_set_aside_and_counted(
 
     rest = await command(client, sheet, "--skip-bad")
     assert rest.exit_code == 1
-    assert json.loads(rest.stdout) == {"rows": 6, "bad": 1, "stored": 5, "known": 0}
+    assert said(rest) == {"rows": 6, "bad": 1, "stored": 5, "known": 0}
     aside = (tmp_path / "orders.csv.rejected.csv").read_text(encoding="utf-8").splitlines()
     assert len(aside) == 2
     assert aside[1].startswith("7,")
     assert "o-9" in aside[1]
 
     only_read = await command(client, sheet, "--check")
-    assert json.loads(only_read.stdout) == {"rows": 6, "bad": 1, "stored": 0, "known": 0}
+    assert said(only_read) == {"rows": 6, "bad": 1, "stored": 0, "known": 0}
 
 
 async def test_without_an_api_the_command_says_so(tmp_path: Path) -> None:
