@@ -16,6 +16,7 @@ from modbus_rig import Rows, frame, polling_all, refusal, rtu_over_tcp, until
 
 from plantprint.wire.chunk import Row
 from plantprint_edge.config import ModbusSource
+from plantprint_edge.sources.line import DeviceError
 from plantprint_edge.sources.modbus_line import Line, NetworkLine
 
 TIMEOUT_S = 0.06
@@ -127,31 +128,36 @@ async def test_what_lies_on_the_line_is_thrown_away_before_a_request() -> None:
         server.close()
 
 
-async def test_a_line_that_never_falls_silent_is_an_error_and_holds_up_nobody_for_ever(tmp_path: Path) -> None:
-    babbling: list[asyncio.Task[None]] = []
+async def test_a_line_that_never_falls_silent_is_an_error_and_holds_up_nobody_for_ever() -> None:
+    """It begins to babble after its first answer: a frame in every turn of the loop, none of them asked for."""
+    loop = asyncio.get_running_loop()
+    heard: list[asyncio.Handle] = []
 
-    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async def talk() -> None:
-            try:
-                while True:
-                    writer.write(b"\x01\x03\x02\x00\x07")
-                    await asyncio.sleep(0)
-            except ConnectionError:
-                writer.close()
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)
+        writer.write(frame(1, 3, [10]))
+        file = writer.get_extra_info("socket").fileno()
 
-        babbling.append(asyncio.create_task(talk()))
+        def talk() -> None:
+            with suppress(OSError):
+                os.write(file, frame(1, 3, [9_113]))
+                heard.append(loop.call_soon(talk))
 
-    server = await asyncio.start_server(babble, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    of = source(tmp_path, f"source: modbus, host: 127.0.0.1, port: {port}, framing: rtu")
+        talk()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    line = Line(NetworkLine("127.0.0.1", server.sockets[0].getsockname()[1], "rtu"), timeout_s=2)
     try:
-        async with polling_all([of]) as ((reader, rows),):
-            await until(lambda: reader.counts.errors["babble"] >= 1, 10)
+        assert await line.read(1, 3, 0, 1, 2) == [10]
+        with pytest.raises(DeviceError, match="sends without being asked") as error:
+            await line.read(1, 3, 0, 1, 2)
+        assert error.value.reason == "babble"
     finally:
-        for task in babbling:
-            task.cancel()
+        line.close()
+        heard[-1].cancel()
         server.close()
-    assert not rows
 
 
 async def test_a_unit_that_is_silent_to_a_probe_is_asked_properly_again(tmp_path: Path) -> None:
