@@ -47,7 +47,7 @@ class Slice(NamedTuple):
 
 
 def jobs_of(production: Production, work_unit: str) -> Spans[Job]:
-    return _timelines(_Same(production)).get(work_unit, _NOTHING)[0]
+    return _timelines(_Same(production)).jobs(work_unit)
 
 
 def slices(
@@ -57,31 +57,74 @@ def slices(
 
     A reported state counts before an inferred one.
     """
-    same = _Same(production)
-    return _slices(same, work_unit, from_ms, to_ms) if not inferred else _cut(same, work_unit, from_ms, to_ms, inferred)
-
-
-def _cut(same: "_Same", work_unit: str, from_ms: int, to_ms: int, inferred: Sequence[StateSpan]) -> tuple[Slice, ...]:
-    all_jobs, all_states = _timelines(same).get(work_unit, _NOTHING)
-    jobs, states = all_jobs.within(from_ms, to_ms), [*reversed(all_states.within(from_ms, to_ms)), *inferred]
-    if not jobs and not states:
-        return (Slice(from_ms, to_ms, None, ()),)
-    running = [(job.start_ms, end_of(job), job) for job in jobs]
-    lasting = [(state.start_ms, end_of(state), state.state) for state in states]
-    edges = {edge for start_ms, end_ms, _ in (*running, *lasting) for edge in (start_ms, end_ms)}
-    cuts = sorted({from_ms, to_ms, *(edge for edge in edges if from_ms < edge < to_ms)})
-    return tuple(
-        Slice(
-            at_ms,
-            until_ms,
-            next((state for start_ms, end_ms, state in lasting if start_ms <= at_ms < end_ms), None),
-            tuple([job for start_ms, end_ms, job in running if start_ms <= at_ms < end_ms]),
-        )
-        for at_ms, until_ms in pairwise(cuts)
-    )
+    lines = _timelines(_Same(production))
+    return lines.cut(work_unit, from_ms, to_ms, inferred) if inferred else lines.slices(work_unit, from_ms, to_ms)
 
 
 _NOTHING: tuple[Spans[Job], Spans[StateSpan]] = (Spans([]), Spans([]))
+# How many spans of a production are kept cut; then all are forgotten.
+_KEPT_MAX = 8192
+
+
+class _Timelines:
+    """Jobs and states by work unit, and what was cut of them; kept no longer than the production is."""
+
+    def __init__(self, production: Production) -> None:
+        jobs: dict[str, list[Job]] = {}
+        states: dict[str, list[StateSpan]] = {}
+        for job in production.jobs:
+            jobs.setdefault(job.work_unit, []).append(job)
+        for state in production.states:
+            states.setdefault(state.work_unit, []).append(state)
+        self._units = {u: (Spans(jobs.get(u, [])), Spans(states.get(u, []))) for u in jobs.keys() | states.keys()}
+        self._days: dict[tuple[str, int], tuple[list[int], tuple[Slice, ...]]] = {}
+        self._slices: dict[tuple[str, int, int], tuple[Slice, ...]] = {}
+
+    def jobs(self, work_unit: str) -> Spans[Job]:
+        return self._units.get(work_unit, _NOTHING)[0]
+
+    def slices(self, work_unit: str, from_ms: int, to_ms: int) -> tuple[Slice, ...]:
+        """`cut`, kept: an hour is asked for several times: who pays, how long it processed, what nobody reported."""
+        found = self._slices.get((work_unit, from_ms, to_ms))
+        if found is None:
+            if len(self._slices) >= _KEPT_MAX:
+                self._slices.clear()
+            found = self._slices[work_unit, from_ms, to_ms] = self._of_day(work_unit, from_ms, to_ms)
+        return found
+
+    def _of_day(self, work_unit: str, from_ms: int, to_ms: int) -> tuple[Slice, ...]:
+        """A day is cut once for all its hours."""
+        day = from_ms // _DAY_MS
+        if to_ms > (day + 1) * _DAY_MS:
+            return self.cut(work_unit, from_ms, to_ms, ())
+        found = self._days.get((work_unit, day))
+        if found is None:
+            if len(self._days) >= _KEPT_MAX:
+                self._days.clear()
+            parts = self.cut(work_unit, day * _DAY_MS, (day + 1) * _DAY_MS, ())
+            found = self._days[work_unit, day] = ([part.to_ms for part in parts], parts)
+        ends, parts = found
+        within = parts[bisect_right(ends, from_ms) : bisect_left(ends, to_ms) + 1]
+        return tuple([Slice(max(a, from_ms), min(b, to_ms), state, jobs) for a, b, state, jobs in within])
+
+    def cut(self, work_unit: str, from_ms: int, to_ms: int, inferred: Sequence[StateSpan]) -> tuple[Slice, ...]:
+        all_jobs, all_states = self._units.get(work_unit, _NOTHING)
+        jobs, states = all_jobs.within(from_ms, to_ms), [*reversed(all_states.within(from_ms, to_ms)), *inferred]
+        if not jobs and not states:
+            return (Slice(from_ms, to_ms, None, ()),)
+        running = [(job.start_ms, end_of(job), job) for job in jobs]
+        lasting = [(state.start_ms, end_of(state), state.state) for state in states]
+        edges = {edge for start_ms, end_ms, _ in (*running, *lasting) for edge in (start_ms, end_ms)}
+        cuts = sorted({from_ms, to_ms, *(edge for edge in edges if from_ms < edge < to_ms)})
+        return tuple(
+            Slice(
+                at_ms,
+                until_ms,
+                next((state for start_ms, end_ms, state in lasting if start_ms <= at_ms < end_ms), None),
+                tuple([job for start_ms, end_ms, job in running if start_ms <= at_ms < end_ms]),
+            )
+            for at_ms, until_ms in pairwise(cuts)
+        )
 
 
 class _Same:
@@ -98,30 +141,5 @@ class _Same:
 
 
 @lru_cache(maxsize=4)
-def _timelines(same: _Same) -> dict[str, tuple[Spans[Job], Spans[StateSpan]]]:
-    """Jobs and states by work unit."""
-    jobs: dict[str, list[Job]] = {}
-    states: dict[str, list[StateSpan]] = {}
-    for job in same.production.jobs:
-        jobs.setdefault(job.work_unit, []).append(job)
-    for state in same.production.states:
-        states.setdefault(state.work_unit, []).append(state)
-    return {unit: (Spans(jobs.get(unit, [])), Spans(states.get(unit, []))) for unit in jobs.keys() | states.keys()}
-
-
-@lru_cache(maxsize=8192)
-def _slices(same: _Same, work_unit: str, from_ms: int, to_ms: int) -> tuple[Slice, ...]:
-    """An hour is asked for several times: who pays, how long it processed, what nobody reported."""
-    day = from_ms // _DAY_MS
-    if to_ms > (day + 1) * _DAY_MS:
-        return _cut(same, work_unit, from_ms, to_ms, ())
-    ends, parts = _day(same, work_unit, day)
-    within = parts[bisect_right(ends, from_ms) : bisect_left(ends, to_ms) + 1]
-    return tuple([Slice(max(a, from_ms), min(b, to_ms), state, jobs) for a, b, state, jobs in within])
-
-
-@lru_cache(maxsize=1024)
-def _day(same: _Same, work_unit: str, day: int) -> tuple[list[int], tuple[Slice, ...]]:
-    """A day cut once for all its hours: where its slices end, and they."""
-    parts = _cut(same, work_unit, day * _DAY_MS, (day + 1) * _DAY_MS, ())
-    return [part.to_ms for part in parts], parts
+def _timelines(same: _Same) -> _Timelines:
+    return _Timelines(same.production)
