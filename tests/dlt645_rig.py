@@ -1,8 +1,6 @@
 """DL/T 645 meters for tests: a line written by hand that can do everything wrong, and the `dlt645` package as server."""
 
 import asyncio
-import os
-import tty
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -10,18 +8,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from edge_support import config
-from modbus_rig import Rows
+from line_rig import Rows, on_pty, over_tcp, polling
 
 from plantprint.times import SiteClock
 from plantprint_edge.clock import Clock
 from plantprint_edge.config import Dlt645Source
-from plantprint_edge.running import end_tasks
 from plantprint_edge.sources import SourceCounts
 from plantprint_edge.sources.dlt645 import Dlt645Reader
 from plantprint_edge.sources.dlt645_line import Dlt645Lines
 
 # meter, control code, data without offset → the frames to send.
 Answer = Callable[[str, int, bytes], Awaitable[list[bytes]]]
+METER = "000012345678"
+ENERGY = "\n      - {name: e%s, point: energy_active_import}"
+IMPORT, IMPORT_T1 = 0x00010000, 0x00010100
 
 
 def frame(meter: str, control: int, data: bytes) -> bytes:
@@ -44,6 +44,21 @@ def reply(meter: str, di: bytes, digits: str) -> bytes:
 
 def di_of(data: bytes) -> int:
     return int.from_bytes(data[:4], "little")
+
+
+async def nobody(meter: str, control: int, data: bytes) -> list[bytes]:
+    return []
+
+
+async def by_meter(meter: str, control: int, data: bytes) -> list[bytes]:
+    """Every meter counts what its number says; blocks are not known."""
+    if di_of(data) >> 8 & 0xFF == 0xFF:
+        return [frame(meter, 0xD1, b"\x02")]
+    return [reply(meter, data, meter[-8:])]
+
+
+def values(rows: Rows) -> set[int]:
+    return {row[2] for row in rows}
 
 
 @dataclass
@@ -95,47 +110,23 @@ class MeterLine:
 
 @asynccontextmanager
 async def line_over_tcp(answer: Answer) -> AsyncIterator[MeterLine]:
-    line = MeterLine(answer)
-    server = await asyncio.start_server(line.serve, "127.0.0.1", 0)
-    line.port = server.sockets[0].getsockname()[1]
-    try:
-        yield line
-    finally:
-        server.close()
-        for writer in line.writers:
-            writer.close()
+    async with over_tcp(MeterLine(answer)) as line:
+        try:
+            yield line
+        finally:
+            for writer in line.writers:
+                writer.close()
 
 
 @asynccontextmanager
 async def line_on_pty(answer: Answer) -> AsyncIterator[MeterLine]:
-    """A pseudo-terminal whose far end is the line."""
     line = MeterLine(answer)
-    near, far = os.openpty()
-    tty.setraw(near)
-    tty.setraw(far)
-    line.path = os.ttyname(far)
-    loop, received, tasks = asyncio.get_running_loop(), bytearray(), set[asyncio.Task[None]]()
 
-    async def respond(request: bytes) -> None:
-        for answer in await line.take(request):
-            os.write(near, answer)
+    def size_of(received: bytearray) -> int:
+        return 16 + (received[13] if len(received) > 13 else 0)
 
-    def readable() -> None:
-        with suppress(OSError):
-            received.extend(os.read(near, 4096))
-        while len(received) >= 14 and len(received) >= (size := 16 + received[13]):
-            tasks.add(loop.create_task(respond(bytes(received[4:size]))))
-            del received[:size]
-
-    loop.add_reader(near, readable)
-    try:
+    async with on_pty(lambda request: line.take(request[4:]), size_of) as line.path:
         yield line
-    finally:
-        loop.remove_reader(near)
-        for task in tasks:
-            task.cancel()
-        os.close(near)
-        os.close(far)
 
 
 def meters(folder: Path, line: MeterLine, numbers: Sequence[str], points: str, **keys: Any) -> list[Dlt645Source]:
@@ -174,12 +165,8 @@ async def polling_meters(sources: Sequence[Dlt645Source]) -> AsyncIterator[list[
     for of in sources:
         rows = Rows()
         made.append((Dlt645Reader(of, 0, rows, Clock(SiteClock()), lines.of(of)), rows))
-    tasks = [asyncio.create_task(reader.run()) for reader, _ in made]
-    try:
+    async with polling([reader for reader, _ in made]):
         yield made
-    finally:
-        await end_tasks(tasks)
-    assert all(task.cancelled() for task in tasks), "trouble with a meter never ends its task"
 
 
 @contextmanager

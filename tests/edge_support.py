@@ -1,8 +1,10 @@
 """What tests of the edge agent need: a configuration from text, and a collector in memory that keeps the contract."""
 
+import asyncio
 import random
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,6 +47,12 @@ sources:{sources}"""
     path = folder / "agent.yaml"
     path.write_text(text, "utf-8")
     return load_config(path, {})
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - counters make no noise
+            await asyncio.sleep(0.01)
 
 
 class MemoryCollector:

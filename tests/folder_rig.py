@@ -7,6 +7,7 @@ from typing import cast
 
 from edge_support import config
 
+from plantprint.times import parse_instant
 from plantprint.wire.chunk import Row
 from plantprint_edge.config import FolderSource
 from plantprint_edge.sources import SourceCounts
@@ -14,6 +15,25 @@ from plantprint_edge.sources.folder import FolderReader
 
 CHANNELS = """
       - {name: energy, column: kWh, kind: counter, unit: kWh, decimals: 1}"""
+
+
+# Three lines of a file, a quarter of an hour apart.
+FIRST, SECOND, THIRD = "2026-11-24 08:00,100.0", "2026-11-24 08:15,101.5", "2026-11-24 08:30,103"
+T0 = parse_instant("2026-11-24T08:00:00+08:00")
+QUARTER = 900_000
+# A meter's export as a whole agent reads it, looked at often.
+EXPORT = """
+  - source: folder
+    name: export
+    folder: in
+    time_columns: time
+    time_format: "%Y-%m-%d %H:%M:%S"
+    timezone: Asia/Shanghai
+    scan_every_s: 0.05
+    settle_s: 0.02
+    channels:
+      - {name: energy, column: kWh, kind: counter, unit: kWh, decimals: 1}
+"""
 
 
 def folder_source(tmp_path: Path, channels: str = CHANNELS, **keys: object) -> FolderSource:

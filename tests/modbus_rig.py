@@ -1,29 +1,19 @@
-"""What tests of Modbus sources need: an intake that keeps rows, serial lines written by hand, and polling."""
+"""What tests of Modbus sources need: serial lines written by hand, and polling."""
 
 import asyncio
-import os
 import struct
-import tty
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from line_rig import Rows, on_pty, over_tcp, polling
+
 from plantprint.times import SiteClock
-from plantprint.wire.chunk import Row
 from plantprint_edge.clock import Clock
 from plantprint_edge.config import ModbusSource
-from plantprint_edge.running import end_tasks
 from plantprint_edge.sources import SourceCounts
 from plantprint_edge.sources.modbus import ModbusReader
 from plantprint_edge.sources.modbus_line import Lines
-
-
-class Rows(list[Row]):
-    """An intake that keeps what it is given."""
-
-    async def put(self, rows: Sequence[Row], backlog_chunks_max: int | None = None) -> list[asyncio.Future[bool]]:
-        self += rows
-        return []
 
 
 async def reading_once(of: ModbusSource, rows: Rows) -> SourceCounts:
@@ -94,47 +84,15 @@ class RtuLine:
         writer.close()
 
 
-@asynccontextmanager
-async def rtu_over_tcp(answer: Answer) -> AsyncIterator[RtuLine]:
-    line = RtuLine(answer)
-    server = await asyncio.start_server(line.serve, "127.0.0.1", 0)
-    line.port = server.sockets[0].getsockname()[1]
-    try:
-        yield line
-    finally:
-        server.close()
+def rtu_over_tcp(answer: Answer) -> AbstractAsyncContextManager[RtuLine]:
+    return over_tcp(RtuLine(answer))
 
 
 @asynccontextmanager
 async def rtu_on_pty(answer: Answer) -> AsyncIterator[RtuLine]:
-    """A pseudo-terminal whose far end is the line."""
     line = RtuLine(answer)
-    near, far = os.openpty()
-    tty.setraw(near)
-    tty.setraw(far)
-    line.path = os.ttyname(far)
-    loop, received, tasks = asyncio.get_running_loop(), bytearray(), set[asyncio.Task[None]]()
-
-    async def reply(request: bytes) -> None:
-        for answer in await line.take(request):
-            os.write(near, answer)
-
-    def readable() -> None:
-        with suppress(OSError):
-            received.extend(os.read(near, 4096))
-        while len(received) >= 8:
-            tasks.add(loop.create_task(reply(bytes(received[:8]))))
-            del received[:8]
-
-    loop.add_reader(near, readable)
-    try:
+    async with on_pty(line.take, lambda _: 8) as line.path:
         yield line
-    finally:
-        loop.remove_reader(near)
-        for task in tasks:
-            task.cancel()
-        os.close(near)
-        os.close(far)
 
 
 @asynccontextmanager
@@ -144,16 +102,5 @@ async def polling_all(sources: Sequence[ModbusSource]) -> AsyncIterator[list[tup
     for of in sources:
         rows = Rows()
         made.append((ModbusReader(of, 0, rows, Clock(SiteClock()), lines.of(of)), rows))
-    tasks = [asyncio.create_task(reader.run()) for reader, _ in made]
-    try:
+    async with polling([reader for reader, _ in made]):
         yield made
-    finally:
-        await end_tasks(tasks)
-    assert all(task.cancelled() for task in tasks), "trouble with a device never ends its task"
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 5) -> None:
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.01)

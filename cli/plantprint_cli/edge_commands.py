@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Coroutine, Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -84,7 +85,7 @@ def meters(
 
 def probe(
     host: str = HOST,
-    unit: int = typer.Option(1, "--unit", min=1, max=247, help="Unit id."),
+    unit: int = typer.Option(1, "--unit", min=0, max=255, help="Unit id; 0 and 255 with Modbus TCP alone."),
     as_device: str = AS,
     port: int = PORT,
     rtu: bool = RTU,
@@ -102,8 +103,8 @@ def probe(
     """
     library, target = _library(meters_dir), _target(host, port, rtu, baud, parity, stop, timeout_s, unit)
     if dlt645:
-        raise typer.Exit(_run(probe_dlt645(target.address, dlt645, timeout_s, as_json=as_json)))
-    report, others = _run(_probe(target, library, _device(library, as_device) if as_device else None))
+        raise typer.Exit(_run(target, probe_dlt645(target.address, dlt645, timeout_s, as_json=as_json)))
+    report, others = _run(target, _probe(target, library, _device(library, as_device) if as_device else None))
     if as_json:
         typer.echo(json.dumps(report_json(report, others)))
     else:
@@ -128,7 +129,7 @@ def scan(
     wanted = _range(units)
     library, target = _library(meters_dir), _target(host, port, rtu, baud, parity, stop, timeout_s, wanted[0])
     device = _device(library, as_device) if as_device else None
-    found = _run(_scan(target, wanted, library, device))
+    found = _run(target, _scan(target, wanted, library, device))
     if as_json:
         typer.echo(json.dumps([{"unit": unit, "looks_like": types} for unit, types in found]))
     for unit, types in found if not as_json else ():
@@ -148,19 +149,18 @@ def status(config: Path = CONFIG, as_json: bool = JSON) -> None:
     need("apsw", "edge")
     from plantprint_edge import status as edge_status
     from plantprint_edge.clock import wall_ms
-    from plantprint_edge.load import load_config
+    from plantprint_edge.load import find_outbox
     from plantprint_edge.yamlfile import ConfigError
 
     try:
-        settings = load_config(config)
-        said = edge_status.read_status(settings)
+        said = edge_status.status_of(find_outbox(config))
     except ConfigError as error:
         raise CommandError(str(error)) from error
     except (OSError, ValueError) as error:
         remedy = f"start it with: plantprint edge --config {config}"
         raise CommandError(f"the agent has left no status ({error}); {remedy}") from error
-    age_s = edge_status.age_s(said, wall_ms())
-    alive = bool(said["running"]) and age_s < 5 * settings.status_every_s + 5
+    now_ms = wall_ms()
+    age_s, alive = edge_status.age_s(said, now_ms), edge_status.is_alive(said, now_ms)
     if as_json:
         typer.echo(json.dumps({**said, "age_s": round(age_s, 1), "alive": alive}))
     else:
@@ -182,7 +182,11 @@ def _library(meters_dir: Path | None) -> "Library":
 def _device(library: "Library", device_id: str) -> "Device":
     device = library.find(device_id)
     if device is None:
-        raise CommandError(f"no device type {device_id!r}; `plantprint edge meters` lists them")
+        alike = [known for known in library.ids() if device_id.lower() in known] or get_close_matches(
+            device_id.lower(), library.ids()
+        )
+        hint = f", among them {', '.join(alike)}" if alike else ""
+        raise CommandError(f"no device type {device_id!r}; `plantprint edge meters` lists them{hint}")
     return device
 
 
@@ -201,19 +205,24 @@ def _target(
     if parity not in PARITIES or stop not in (1, 2) or timeout_s <= 0:
         raise CommandError("--parity is N, E or O, --stop is 1 or 2, --timeout is more than 0")
     serial = host.startswith("/")
+    if unit in (0, 255) and (serial or rtu):
+        raise CommandError(f"--unit {unit} is for Modbus TCP alone; units on a serial line are 1 to 247")
     address = (
         SerialLine(host, baud, PARITIES[parity], stop) if serial else NetworkLine(host, port, "rtu" if rtu else "tcp")
     )
     return Target(Line(address, timeout_s), address, unit, timeout_s)
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def _run(target: "Target", work: Coroutine[Any, Any, T]) -> T:
+    from plantprint_edge.probe import why_unreachable
     from plantprint_edge.sources.line import DeviceError
 
     try:
         return asyncio.run(work)
     except DeviceError as error:
         remedy = "check power, wiring, unit id, port, framing (--rtu), baud and parity"
+        if error.reason == "connect":
+            remedy = why_unreachable(target.address, target.timeout_s)
         raise CommandError(f"{error.reason}: {error}; {remedy}") from error
 
 

@@ -139,7 +139,7 @@ def _with_config(path: Path, topic: str, body: bytes, *, retained: bool, as_json
     # What is refused is printed below.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
-        outcome = try_config(load_config(path), topic, body, Clock(SiteClock()), retained=retained)
+        outcome = try_config(load_config(path, None), topic, body, Clock(SiteClock()), retained=retained)
     except ConfigError as error:
         raise CommandError(str(error)) from error
     if as_json:

@@ -71,6 +71,8 @@ def print_report(report: "Report", others: list[str]) -> None:
 def print_status(said: dict[str, Any], age_s: float, *, alive: bool) -> None:
     word = "runs" if alive else "does not run" if not said["running"] else "has stopped answering"
     typer.echo(f"agent {said['agent']} of site {said['site']} {word} (pid {said['pid']}, said {age_s:.0f} s ago)")
+    if said["running"] and not alive:
+        typer.echo("  it was killed, hangs, or the disk of its outbox takes no writes: see its log, and restart it")
     outbox, uplink = said["outbox"], said["uplink"]
     until = outbox["oldest_at"]
     watermark = f"all before {until} is acknowledged" if until else "everything is acknowledged"

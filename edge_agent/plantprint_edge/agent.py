@@ -31,6 +31,7 @@ from plantprint_edge.config import (
 )
 from plantprint_edge.diskfile import DamagedError, OutboxLockedError
 from plantprint_edge.load import load_config
+from plantprint_edge.loop import new_loop, settle
 from plantprint_edge.outbox import Outbox
 from plantprint_edge.pages import serve
 from plantprint_edge.reload import ConfigFile, ReloadCounts, check_change, check_clock, touched_sources
@@ -59,7 +60,8 @@ EXIT_OUTBOX = 4
 class Agent:
     """A running gateway; without `file` its configuration is for good.
 
-    `delete_on="puback"` is wrong on purpose: only the delivery test uses it.
+    `settle` is called when all that this configuration needs has been made. `delete_on="puback"` is wrong on purpose: only
+    the delivery test uses it.
     """
 
     def __init__(
@@ -69,15 +71,18 @@ class Agent:
         environ: Mapping[str, str] = os.environ,
         *,
         file: ConfigFile | None = None,
+        settle: Callable[[], None] = lambda: None,
         delete_on: Literal["ack", "puback"] = "ack",
     ) -> None:
         self._config = config
         self._environ = environ
         self._file = file
+        self._settle = settle
         self._clock = Clock(clock)
         self._stop_requested = asyncio.Event()
         self._reload_requested = asyncio.Event()
         self._reloads = ReloadCounts()
+        self._status_written = True
         self._tables = tables(all_channels(config))
         self._committer = Committer(config.outbox, self._open_outbox)
         self._chunker = Chunker(self._committer, self._tables, config.chunk, self._clock)
@@ -105,9 +110,11 @@ class Agent:
                 return ReplayReader(source, 0, port)
             case MqttSource():
                 name = f"plantprint-{config.site}-{config.agent}-{source.name}"
+                outbox = config.outbox.path
                 return MqttReader(
                     source, 0, port, self._clock,
                     client_id=name, broker=config.broker, environ=self._environ,
+                    births_path=outbox.with_name(f"{outbox.name}.{source.name}.births"),
                 )  # fmt: skip
 
     def stop(self) -> None:
@@ -159,6 +166,7 @@ class Agent:
             report = group.create_task(self._report(), name="status")
             readers = self._readers = Readers(group, self._chunker, self._reader)
             readers.start(self._config)
+            self._settle()
             reload = group.create_task(self._keep_reloading(readers), name="reload")
             watchdog = group.create_task(keep_watchdog(self._environ), name="watchdog")
             notify("READY=1", self._environ)
@@ -241,6 +249,7 @@ class Agent:
         self._uplink.reconfigure(after)
         before, self._config = self._config, after
         readers.start(after)
+        self._settle()
         started = {source.name for source in after.sources} - ({s.name for s in before.sources} - set(touched))
         log.info("reloaded", stopped=sorted(touched), started=sorted(started))
 
@@ -262,7 +271,12 @@ class Agent:
         try:
             write_status(self._config, status)
         except OSError as error:
-            log.warning("status_not_written", reason=str(error), remedy="free the disk; the agent goes on without")
+            if self._status_written:
+                remedy = "free or repair the disk; the agent goes on without, and tries again"
+                log.warning("status_not_written", reason=str(error), remedy=remedy)
+            self._status_written = False
+        else:
+            self._status_written = True
 
 
 def _declare(outbox: Outbox, which: Sequence[Table]) -> None:
@@ -303,7 +317,8 @@ def run(config: AgentConfig, clock: SiteClock | None = None, file: ConfigFile | 
     # Its messages repeat what is counted and logged here, once per request of every dead device.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     try:
-        return asyncio.run(_main(config, clock, file))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(_main(config, clock, file))
     except OutboxLockedError as error:
         log.error("outbox_locked", reason=str(error), remedy="stop the other agent")  # noqa: TRY400 - for people
     except (apsw.Error, DamagedError, OSError) as error:
@@ -313,7 +328,7 @@ def run(config: AgentConfig, clock: SiteClock | None = None, file: ConfigFile | 
 
 
 async def _main(config: AgentConfig, clock: SiteClock, file: ConfigFile | None) -> int:
-    agent = Agent(config, clock, file=file)
+    agent = Agent(config, clock, file=file, settle=settle)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)

@@ -5,9 +5,10 @@ Rows that were read before the machine knew the time wait in memory, and are dat
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -80,15 +81,14 @@ class Chunker:
         undated = not self._clock.dates
         if self._waiting and not undated:
             self._date()
-        key, chunk, low, newest_ms, rows_max = _NO_KEY, None, 0, 0, self._limits.rows_max
+        key, chunk, held, shift, rows_max = _NO_KEY, None, False, 0, self._limits.rows_max
         for index, t_ms, value, quality in rows:
-            newest_ms = max(newest_ms, t_ms)
-            place = first + index - low
+            place = index + shift
             # What a device or file dates by itself needs no clock of ours.
             waits = undated and t_ms < UNDATED_MS_MAX
-            if chunk is None or not 0 <= place < TABLE_CHANNELS_MAX or waits != key.undated:
+            if chunk is None or not 0 <= place < TABLE_CHANNELS_MAX or waits != held:
                 number, place = divmod(first + index, TABLE_CHANNELS_MAX)
-                low = number * TABLE_CHANNELS_MAX
+                shift, held = place - index, waits
                 key = _Key(number, revision, waits)
                 chunk = self._open.get(key) or self._begin(key)
                 touched[chunk.committed] = None
@@ -96,9 +96,14 @@ class Chunker:
             if len(chunk.rows) >= rows_max:
                 self._seal(key)
                 chunk = None
-        self._clock.saw(newest_ms)
+        self._clock.saw(max((row[1] for row in rows), default=0))
         self.readings += len(rows)
         return list(touched)
+
+    def close(self, chunks: Container[asyncio.Future[bool]]) -> None:
+        """Close those of these chunks that are still open: somebody waits for them."""
+        for key in [key for key, chunk in self._open.items() if chunk.committed in chunks]:
+            self._seal(key)
 
     def exchange(self, tables: Sequence[Table], limits: ChunkLimits) -> None:
         """Go on with other channel tables, which have been declared; what was put before keeps its own."""
@@ -168,7 +173,13 @@ class Chunker:
                 revision=revision,
             )
         )
-        stored.add_done_callback(lambda future: chunk.committed.set_result(future.result() is not None))
+        stored.add_done_callback(partial(_committed, chunk))
+
+
+def _committed(chunk: _Open, stored: "asyncio.Future[int | None]") -> None:
+    # Whoever waited for it may have been cancelled, and the future with him.
+    if not chunk.committed.done():
+        chunk.committed.set_result(stored.result() is not None)
 
 
 @dataclass(slots=True)
@@ -185,3 +196,7 @@ class Port:
         """See `Intake.put`; rows of a higher `revision` win over earlier ones of the same channel and instant."""
         await self._committer.room(backlog_chunks_max)
         return self._chunker.add(rows, self.first, revision)
+
+    def close(self, chunks: Container[asyncio.Future[bool]]) -> None:
+        """See `Chunker.close`."""
+        self._chunker.close(chunks)

@@ -240,7 +240,8 @@ class Committer:
         try:
             stats = self._outbox.stats()
         except _DISK_ERRORS:
-            stats = self.stats
+            lost_chunks, lost_rows = self._outbox.lost
+            stats = replace(self.stats, lost_chunks=lost_chunks, lost_rows=lost_rows)
         return stats if self._usable else replace(stats, full=UNUSABLE)
 
     # --- back in the loop ---------------------------------------------------------------------------------------------

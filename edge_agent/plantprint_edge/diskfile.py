@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import apsw
 import structlog
@@ -19,6 +19,7 @@ MB = 1 << 20
 PAGE_BYTES = 4096
 WAL_PAGES = 1000
 WAL_BYTES_MAX = 16 * MB
+DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
 
 class OutboxLockedError(RuntimeError):
@@ -40,16 +41,22 @@ class DiskFile:
         self._ballast_bytes = ballast_bytes
         self._connection: apsw.Connection | None = None
 
-    def open(self, check_bytes_max: int = 0) -> None:
-        """Open or create; files up to `check_bytes_max` are checked. Raises `OutboxLockedError` and `DamagedError`."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    def open(self, check_bytes_max: int = 0, *, create: bool = True) -> None:
+        """Open or create; files up to `check_bytes_max` are checked. Raises `OutboxLockedError` and `DamagedError`.
+
+        Without `create` a file that is gone is an `OSError`: on a disk that is not mounted no new one may begin.
+        """
+        if create:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        # SQLite does not say why it cannot write to a file.
+        self.path.open("ab" if create else "rb+").close()
         self._connection = apsw.Connection(str(self.path))
         try:
             self._prepare(check=self.path.stat().st_size <= check_bytes_max)
         except apsw.BusyError as error:
             self.close()
             raise OutboxLockedError(f"{self.path} is in use by another agent: stop it or give each its own") from error
-        except (apsw.CorruptError, apsw.NotADBError) as error:
+        except DAMAGE as error:
             self.close()
             raise DamagedError(str(error)) from error
         except BaseException:
@@ -110,32 +117,32 @@ class DiskFile:
     # --- statements ---------------------------------------------------------------------------------------------------
 
     def run(self, sql: str, arguments: Sequence[Any] = ()) -> int:
-        """Execute one statement and return how many rows it changed."""
-        connection = self._open_connection()
-        with _damage():
-            connection.execute(sql, tuple(arguments))
+        """Execute a statement, or several, and return how many rows the last one changed."""
+        connection = self._connection or self._closed()
+        try:
+            connection.execute(sql, arguments)
             return connection.changes()
+        except DAMAGE as error:
+            raise DamagedError(str(error)) from error
 
     def rows(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with _damage():
-            return list(self._open_connection().execute(sql, tuple(arguments)))
+        connection = self._connection or self._closed()
+        try:
+            return list(connection.execute(sql, arguments))
+        except DAMAGE as error:
+            raise DamagedError(str(error)) from error
 
     def value(self, sql: str, arguments: Sequence[Any] = ()) -> Any:
         """The first column of the first row, None without a row."""
         rows = self.rows(sql, arguments)
         return rows[0][0] if rows else None
 
-    def inserted_id(self) -> int:
-        return int(self._open_connection().last_insert_rowid())
-
     def used_pages(self) -> int:
         """Pages that hold something; freed ones are used again."""
         return int(self.value("pragma page_count")) - int(self.value("pragma freelist_count"))
 
-    def _open_connection(self) -> apsw.Connection:
-        if self._connection is None:
-            raise apsw.CantOpenError("the outbox file is closed")
-        return self._connection
+    def _closed(self) -> NoReturn:
+        raise apsw.CantOpenError("the outbox file is closed")
 
     # --- ballast ------------------------------------------------------------------------------------------------------
 
@@ -156,11 +163,3 @@ class DiskFile:
             )
             return False
         return True
-
-
-@contextmanager
-def _damage() -> Iterator[None]:
-    try:
-        yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise DamagedError(str(error)) from error

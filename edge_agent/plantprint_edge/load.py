@@ -1,7 +1,7 @@
 """Reading `agent.yaml`: every problem at once, each with file, line and remedy."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,8 +50,11 @@ AUXILIARY_UNITS: dict[str, str] = {
 }
 
 
-def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> AgentConfig:
-    """The configuration in `path`; raises `ConfigError` with one line per problem."""
+def load_config(path: Path, environ: Mapping[str, str] | None = os.environ) -> AgentConfig:
+    """The configuration in `path`; raises `ConfigError` with one line per problem.
+
+    Without `environ` it is only looked at: brokers and their secrets need not be within reach.
+    """
     document = read_yaml(path)
     folder = path.absolute().parent
     try:
@@ -73,6 +76,19 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> AgentCon
     return config
 
 
+def find_outbox(path: Path) -> Path:
+    """The outbox of the agent with the configuration in `path`, whatever else there is wrong; raises `ConfigError`.
+
+    Whoever looks after an agent may not read its secrets, and may look because its file cannot be used.
+    """
+    document = read_yaml(path)
+    outbox = document.data.get("outbox") if isinstance(document.data, dict) else None
+    named = outbox.get("path") if isinstance(outbox, dict) else None
+    if not isinstance(named, str):
+        raise ConfigError([f"{document.place(('outbox',))}: outbox.path: is missing; add it"])
+    return (path.absolute().parent / Path(named).expanduser()).absolute()
+
+
 def _library(document: Document, folder: Path) -> Library:
     named = document.data.get("meters_dir") if isinstance(document.data, dict) else None
     return read_library(folder / Path(named).expanduser()) if isinstance(named, str) else SHIPPED
@@ -90,6 +106,8 @@ def _problem(document: Document, details: ErrorDetails) -> str:
     match details["type"]:
         case "missing":
             message = "is missing; add it"
+        case "model_type" if not location:
+            message = "holds no keys; begin with agent, site, outbox and sources, see docs/edge.md"
         case "extra_forbidden":
             message = "is not a known key; correct its spelling or remove it"
         case "union_tag_invalid" | "union_tag_not_found":
@@ -101,7 +119,7 @@ def _problem(document: Document, details: ErrorDetails) -> str:
     return f"{document.place(location)}: {where}: {message}"
 
 
-def _unusable_parts(config: AgentConfig, environ: Mapping[str, str]) -> Iterator[Problem]:
+def _unusable_parts(config: AgentConfig, environ: Mapping[str, str] | None) -> Iterator[Problem]:
     """What is well-formed and names something that is not there."""
     brokers: list[tuple[Location, Broker]] = [(("broker",), config.broker)]
     for i, source in enumerate(config.sources):
@@ -112,13 +130,18 @@ def _unusable_parts(config: AgentConfig, environ: Mapping[str, str]) -> Iterator
         if isinstance(source, ModbusSource):
             yield from ((("sources", i, *location), message) for location, message in _point_problems(source))
     yield from _line_problems(config)
+    if environ is not None:
+        yield from _broker_problems(brokers, environ)
+    if config.exit_when_done and not any(isinstance(source, ReplaySource) for source in config.sources):
+        yield ("exit_when_done",), "only a replay can be done; remove exit_when_done or add a `source: replay`"
+
+
+def _broker_problems(brokers: Iterable[tuple[Location, Broker]], environ: Mapping[str, str]) -> Iterator[Problem]:
     for location, broker in brokers:
         try:
             resolve(broker, environ)
         except ValueError as error:
             yield location, str(error)
-    if config.exit_when_done and not any(isinstance(source, ReplaySource) for source in config.sources):
-        yield ("exit_when_done",), "only a replay can be done; remove exit_when_done or add a `source: replay`"
 
 
 def _point_problems(source: ModbusSource) -> Iterator[Problem]:
@@ -170,7 +193,7 @@ def _lines_of(source: Source) -> Iterator[tuple[str, str, str]]:
             yield "port", f"{source.host}:{source.port}", "DL/T 645"
 
 
-def _channel_problems(config: AgentConfig, _: Mapping[str, str]) -> Iterator[Problem]:
+def _channel_problems(config: AgentConfig, _: Mapping[str, str] | None) -> Iterator[Problem]:
     """Names that stand twice, and channels whose kind and unit do not fit each other."""
     owners: dict[str, str] = {}
     for i, source in enumerate(config.sources):

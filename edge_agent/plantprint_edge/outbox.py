@@ -8,15 +8,16 @@ import json
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 
+import msgspec
 import structlog
+from msgspec.structs import replace
 
 from plantprint.times import format_instant
 from plantprint.wire.chunk import Gap, encode_gap, seal, table_hash
 from plantprint_edge.config import OutboxLimits
 from plantprint_edge.diskfile import MB, PAGE_BYTES, DamagedError, DiskFile
-from plantprint_edge.outbox_sql import PURGEABLE, SCHEMA, STORED
+from plantprint_edge.outbox_sql import ACKNOWLEDGE, PURGEABLE, SCHEMA, STORE, STORED
 from plantprint_edge.records import Draft, Stats, Stored, add_loss, loss
 
 log = structlog.get_logger(__name__)
@@ -25,8 +26,7 @@ PURGE_ROWS = 256
 DISK_FULL = "disk full"
 
 
-@dataclass(slots=True)
-class _Memory:
+class _Memory(msgspec.Struct):
     """What is known beside the file, and must fall back with it when a transaction is undone."""
 
     seq: int = 0
@@ -35,9 +35,11 @@ class _Memory:
     lost_chunks: int = 0
     lost_rows: int = 0
     gap_chunks: int = 0
+    # Pages in use, as far as is known: what is stored is added, and the file is asked when they seem too many.
+    pages: int = 0
     # Losses that a gap chunk still has to report: as the file knows them, and those the file could not take.
-    pending: dict[str, Gap] = field(default_factory=dict)
-    unsaved: dict[str, Gap] = field(default_factory=dict)
+    pending: dict[str, Gap] = msgspec.field(default_factory=dict)
+    unsaved: dict[str, Gap] = msgspec.field(default_factory=dict)
 
 
 class Outbox:
@@ -72,6 +74,7 @@ class Outbox:
         memory.seq = value("select coalesce(max(seq) + 1, 0) from chunk where epoch = ?", (self.epoch,))
         memory.newest_id = value("select seq from sqlite_sequence where name = 'chunk'") or 0
         memory.unacked = value("select count(*) from chunk where acked_ms is null")
+        memory.pages = self._file.used_pages()
         losses = self._file.rows("select reason, from_ms, to_ms, lost_chunks, lost_rows from loss")
         memory.pending = {row[0]: loss(*row) for row in losses}
 
@@ -82,7 +85,7 @@ class Outbox:
         """
         self._file.close()
         try:
-            self._file.open()
+            self._file.open(create=False)
             self._file.checkpoint()
             self._recall()
         except DamagedError as error:
@@ -99,7 +102,7 @@ class Outbox:
             remedy="keep the file: undelivered readings may be salvaged from it; check the disk",
         )
         undelivered = self._memory.unacked
-        self._memory = replace(self._memory, seq=0, newest_id=0, unacked=0)
+        self._memory = replace(self._memory, seq=0, newest_id=0, unacked=0, pages=0)
         self._generation += 1
         self.epoch = secrets.token_hex(8)
         self._file.open()
@@ -133,6 +136,11 @@ class Outbox:
     def seq(self) -> int:
         """The number that the next chunk gets."""
         return self._memory.seq
+
+    @property
+    def lost(self) -> tuple[int, int]:
+        """Chunks and rows lost since the start, also while the file cannot be read."""
+        return self._memory.lost_chunks, self._memory.lost_rows
 
     def holds(self, epoch: str, seq: int) -> bool:
         return bool(self._file.value("select exists (select 1 from chunk where epoch = ? and seq = ?)", (epoch, seq)))
@@ -170,20 +178,21 @@ class Outbox:
             self._site, self._agent, self.epoch, memory.seq, draft.kind, draft.body, draft.n,
             table=draft.table, revision=draft.revision, packed=self._limits.packing == "zstd",
         )  # fmt: skip
-        self._file.run(
-            "insert into chunk (epoch, seq, kind, table_hash, n, created_ms) values (?, ?, ?, ?, ?, ?)",
-            (self.epoch, memory.seq, draft.kind, draft.table, draft.n, self._now_ms()),
-        )
+        memory.newest_id += 1
+        chunk = (memory.newest_id, self.epoch, memory.seq, draft.kind, draft.table, draft.n, self._now_ms())
+        self._file.run(STORE, (*chunk, memory.newest_id, payload))
         memory.seq += 1
         memory.unacked += 1
-        memory.newest_id = self._file.inserted_id()
-        self._file.run("insert into payload (id, bytes) values (?, ?)", (memory.newest_id, payload))
+        memory.pages += _pages(len(payload))
         return memory.newest_id
 
     # --- room and loss ------------------------------------------------------------------------------------------------
 
     def _fits(self, size: int, pages_max: int) -> bool:
-        return self._file.used_pages() + size // PAGE_BYTES + 4 <= pages_max
+        memory, pages = self._memory, _pages(size)
+        if memory.pages + pages > pages_max:
+            memory.pages = self._file.used_pages()
+        return memory.pages + pages <= pages_max
 
     def _make_room(self, size: int) -> bool:
         """Whether `size` bytes fit, after deleting delivered chunks, oldest first, as far as needed.
@@ -277,10 +286,7 @@ class Outbox:
     def acknowledge(self, received: Mapping[str, Sequence[tuple[int, int]]], at_ms: int) -> int:
         """Mark what a store holds as delivered; returns how many chunks newly were. Foreign epochs match nothing."""
         marked = sum(
-            self._file.run(
-                "update chunk set acked_ms = ? where acked_ms is null and epoch = ? and seq between ? and ?",
-                (at_ms, epoch, low, high),
-            )
+            self._file.run(ACKNOWLEDGE, (at_ms, epoch, low, high))
             for epoch, ranges in received.items()
             for low, high in ranges
         )
@@ -322,15 +328,21 @@ class Outbox:
 
     def stats(self) -> Stats:
         memory = self._memory
+        memory.pages = self._file.used_pages()
         return Stats(
             epoch=self.epoch,
             generation=self._generation,
             newest_id=memory.newest_id,
             unacked_chunks=memory.unacked,
             oldest_ms=self._file.value("select created_ms from chunk where acked_ms is null order by id limit 1"),
-            used_bytes=self._file.used_pages() * PAGE_BYTES,
+            used_bytes=memory.pages * PAGE_BYTES,
             full=self._full,
             lost_chunks=memory.lost_chunks,
             lost_rows=memory.lost_rows,
             gap_chunks=memory.gap_chunks,
         )
+
+
+def _pages(size: int) -> int:
+    """How many pages a chunk of this size may take, its entries in the indexes included."""
+    return size // PAGE_BYTES + 4

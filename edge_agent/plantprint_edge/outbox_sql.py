@@ -1,4 +1,4 @@
-"""The outbox in SQL: its tables, how a stored chunk is read, and which chunks may be deleted."""
+"""The outbox in SQL: its tables, how a chunk is stored and read, and which chunks may be deleted."""
 
 SCHEMA = """
 pragma user_version = 1;
@@ -15,7 +15,8 @@ create table if not exists chunk (
     unique (epoch, seq)
 ) strict;
 create index if not exists chunk_acked on chunk (acked_ms);
-create index if not exists chunk_unacked on chunk (epoch, seq) where acked_ms is null;
+-- Earlier versions had it; every chunk was entered in it, and only acknowledgements read it.
+drop index if exists chunk_unacked;
 create index if not exists chunk_table on chunk (kind, table_hash);
 -- Apart, because SQLite writes a whole row anew to mark it as acknowledged.
 create table if not exists payload (id integer primary key, bytes blob not null) strict;
@@ -23,6 +24,17 @@ create table if not exists loss (
     reason text primary key, from_ms integer, to_ms integer, lost_chunks integer, lost_rows integer
 ) strict;
 create table if not exists meta (key text primary key, value text not null) strict;
+"""
+STORE = """
+insert into chunk (id, epoch, seq, kind, table_hash, n, created_ms) values (?, ?, ?, ?, ?, ?, ?);
+insert into payload (id, bytes) values (?, ?)
+"""
+# The ids of an epoch grow with its numbers, so a range of numbers is one of ids, and those in it that wait are found by the
+# index; there may be a million that do not. ?1 instant, ?2 epoch, ?3 and ?4 the first and the last number.
+ACKNOWLEDGE = """
+update chunk indexed by chunk_acked set acked_ms = ?1 where acked_ms is null and epoch = ?2 and seq between ?3 and ?4
+and id between (select id from chunk where epoch = ?2 and seq >= ?3 order by seq limit 1)
+           and (select id from chunk where epoch = ?2 and seq <= ?4 order by seq desc limit 1)
 """
 STORED = "select id, epoch, seq, n, table_hash, bytes from chunk join payload using (id)"
 # A channel table stays while it is current, or a stored chunk refers to it; an older copy of the same table need not.

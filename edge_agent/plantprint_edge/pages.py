@@ -22,7 +22,7 @@ def unready(now: Snapshot) -> list[str]:
     """What keeps readings from being stored or delivered, with a remedy each; empty when nothing does."""
     problems = []
     if now.outbox.full:
-        problems.append(f"{now.outbox.full}: readings are being lost; free the disk, or see docs/edge.md")
+        problems.append(f"{now.outbox.full}: readings are being lost; free or repair the disk, see docs/edge.md")
     if not now.uplink.connected:
         problems.append("the broker is not connected: readings wait in the outbox; see the log line broker_unreachable")
     if not now.clock.dates:

@@ -4,6 +4,8 @@ Nothing is ever written to a device. What is plausible is judged from voltage, f
 """
 
 import asyncio
+import os
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -249,3 +251,29 @@ def _plausible_points(device: Device, values: Mapping[str, Decimal]) -> list[str
 def at_unit(target: Target, unit_id: int) -> Target:
     """The same line, another unit."""
     return replace(target, unit_id=unit_id)
+
+
+def why_unreachable(address: SerialLine | NetworkLine, timeout_s: float) -> str:
+    """Why no connection could be made, and what to check: asked of the machine itself, for libraries keep it to themselves."""
+    try:
+        if isinstance(address, SerialLine):
+            os.close(os.open(address.port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
+            return "the port opens, but not with these settings or not now: is a running agent using it?"
+        with socket.create_connection((address.host, address.port), timeout_s):
+            return "it takes connections just now: it may allow only one, which another program holds; try again"
+    except OSError as error:
+        words = error.strerror or str(error)
+        match error:
+            case socket.gaierror():
+                remedy = "check the name, or write the address in numbers"
+            case ConnectionRefusedError():
+                remedy = "the machine is there and nobody listens on this port: check --port, and that the device's server is on"
+            case TimeoutError():
+                remedy = "check power, network and address"
+            case FileNotFoundError():
+                remedy = "check the adapter's plug and the name of its port (ls /dev/tty*)"
+            case PermissionError():
+                remedy = "this user may not use the port: add it to the group dialout"
+            case _:
+                remedy = "check power, network, address and port"
+        return f"{words}; {remedy}"

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from plantprint.wire.chunk import ChunkKind, Gap
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A chunk before it has a number: its body, how many rows it holds, the span of time of these, and their revision."""
 
     kind: ChunkKind
@@ -18,8 +19,7 @@ class Draft:
     revision: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """A chunk as it lies in the outbox; `id` grows in the order of storing, `table` is its channel table's hash."""
 
     id: int

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -47,12 +48,21 @@ class Snapshot:
 
 def status_path(config: AgentConfig) -> Path:
     """Where a running agent leaves its status: beside the outbox."""
-    return config.outbox.path.with_name(config.outbox.path.name + ".status.json")
+    return _beside(config.outbox.path)
+
+
+def _beside(outbox: Path) -> Path:
+    return outbox.with_name(outbox.name + ".status.json")
 
 
 def read_status(config: AgentConfig) -> dict[str, Any]:
     """The last status of the agent with this configuration; raises `OSError` when there is none."""
-    status: dict[str, Any] = json.loads(status_path(config).read_text("utf-8"))
+    return status_of(config.outbox.path)
+
+
+def status_of(outbox: Path) -> dict[str, Any]:
+    """The last status of the agent with this outbox; raises `OSError` when there is none."""
+    status: dict[str, Any] = json.loads(_beside(outbox).read_text("utf-8"))
     return status
 
 
@@ -61,11 +71,17 @@ def age_s(status: dict[str, Any], now_ms: int) -> float:
     return (now_ms - parse_instant(status["at"])) / 1000
 
 
+def is_alive(status: dict[str, Any], now_ms: int) -> bool:
+    """Whether the agent runs, as far as a status that it writes every `every_s` tells."""
+    return bool(status["running"]) and age_s(status, now_ms) < 5 * status.get("every_s", 2) + 5
+
+
 def write_status(config: AgentConfig, status: dict[str, Any]) -> None:
     """Replace the status file in one step; raises `OSError`, for instance on a full disk."""
     path = status_path(config)
     draft = path.with_name(path.name + ".new")
-    draft.write_text(json.dumps(status, indent=1), "utf-8")
+    # A slower encoder holds the interpreter for 8 ms with 1 000 devices, and polls wait.
+    draft.write_bytes(orjson.dumps(status, option=orjson.OPT_INDENT_2))
     draft.replace(path)
 
 
@@ -79,6 +95,7 @@ def describe(config: AgentConfig, snapshot: Snapshot, *, running: bool) -> dict[
         "running": running,
         "pid": os.getpid(),
         "at": format_instant(wall_ms()),
+        "every_s": config.status_every_s,
         "readings": snapshot.readings,
         "outbox": {**outbox, "oldest_at": oldest_at},
         "uplink": {**uplink, "last_ack_at": last_ack_at},

@@ -186,11 +186,12 @@ class Uplink:
         if tables.keys() - self._declares.keys():
             # Declared since this connection began.
             self._declares = {chunk.table: chunk for chunk in await self._committer.call(Outbox.declares)}
-        for table in tables:
-            if table in self._declares:
-                await self._publish(link, "fill", self._declares[table])
+        first = [self._declares[table] for table in tables if table in self._declares]
+        for chunk in first:
+            await self._publish(link, "fill", chunk)
         for lane, chunk in due:
-            await self._publish(link, lane, chunk)
+            if chunk not in first:
+                await self._publish(link, lane, chunk)
 
     async def _begin(self, link: Link) -> None:
         """Channel tables first, then all that is undelivered: after a connect, and when store or outbox is another."""
@@ -199,7 +200,7 @@ class Uplink:
         declares = await self._committer.call(Outbox.declares)
         self._declares = {chunk.table: chunk for chunk in declares}
         self._generation = self._committer.stats.generation
-        self._window.begin(self._committer.stats.newest_id)
+        self._window.begin(self._committer.stats.newest_id, [chunk.id for chunk in declares])
         for chunk in declares:
             await self._publish(link, "fill", chunk)
 

@@ -8,7 +8,7 @@ A chunk that later ones of its lane overtook is sent again. When a lane stands s
 more rarely: the broker's queue must not fill with copies while the collector is away.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from plantprint.wire.topics import Lane
@@ -59,9 +59,13 @@ class Window:
         self._resend_ms_max = max(resend_ms_max, resend_after_ms)
         self.begin(0)
 
-    def begin(self, newest_id: int) -> None:
-        """A connection starts, or everything must be sent again: what is stored up to `newest_id` goes into `fill`."""
+    def begin(self, newest_id: int, published: Iterable[int] = ()) -> None:
+        """A connection starts, or everything must be sent again: what is stored up to `newest_id` goes into `fill`.
+
+        The chunks with the ids `published` went out already, ahead of all others: they are waited for like these.
+        """
         self._order = 0
+        self._published = frozenset(published)
         self._live = _LaneState("live", newest_id, newest_id, self._resend_after_ms)
         self._fill = _LaneState("fill", 0, newest_id, self._resend_after_ms)
 
@@ -86,7 +90,7 @@ class Window:
         return wants
 
     def take(self, want: Want, chunks: Sequence[Stored], now_ms: int) -> list[Stored]:
-        """The outbox's answer to `want`; returns what is to be published. Fewer than asked for: the lane is dry."""
+        """The outbox's answer to `want`; returns what is to be published now. Fewer than asked for: the lane is dry."""
         state = self._live if want.lane == "live" else self._fill
         state.after = max(state.after, chunks[-1].id if len(chunks) == want.limit else want.upto)
         flying = self._live.flights.keys() | self._fill.flights.keys()
@@ -96,7 +100,7 @@ class Window:
         for chunk in fresh:
             self._order += 1
             state.flights[chunk.epoch, chunk.seq] = _Flight(chunk, self._order)
-        return fresh
+        return [chunk for chunk in fresh if chunk.id not in self._published]
 
     def acked(self, received: Received, now_ms: int) -> int:
         """The collector holds these ranges; returns how many chunks left the window."""

@@ -6,7 +6,7 @@ from plantprint.wire.chunk import encode_rows
 from plantprint_cli.bench import edge
 from plantprint_cli.bench.edge_meters import FAULTS, MODELS, plant
 from plantprint_cli.bench.edge_outbox import METERS, days_per_gb, rows_of
-from plantprint_cli.bench.edge_plant import Seconds, Seen, sources
+from plantprint_cli.bench.edge_plant import Seen, missed_polls, sources
 from plantprint_cli.bench.edge_runner import blocks_of
 from plantprint_edge.config import AgentConfig
 
@@ -15,10 +15,12 @@ pytestmark = pytest.mark.integration
 
 def test_agent_and_bare_loop_are_compared_over_the_same_blocks(broker_url: str) -> None:
     result = edge.polling(broker_url, 1, 0.5)
-    agent, bare, single = (result[kind] for kind in ("agent", "bare", "single"))
+    agent, bare, loop, single = (result[kind] for kind in ("agent", "bare", "bare_on_agents_loop", "single"))
     assert result["ratio_to_bare"] == pytest.approx(agent["polls_per_s"] / bare["polls_per_s"], abs=0.001)
     assert result["points_ratio"] == pytest.approx(bare["points_per_s"] / single["points_per_s"], abs=0.01)
-    for of in (agent, bare, single):
+    other = result["ratio_to_bare_on_agents_loop"]
+    assert other == pytest.approx(agent["polls_per_s"] / loop["polls_per_s"], abs=0.001)
+    for of in (agent, bare, loop, single):
         assert of["points_per_s"] > of["polls_per_s"] > 0
 
 
@@ -39,11 +41,16 @@ def test_the_outbox_is_compared_with_sqlite_and_says_how_long_a_disk_lasts() -> 
     assert days_per_gb(10) == pytest.approx(1e9 / (10 * METERS * 86_400))
 
 
-def test_a_missed_second_is_seen_and_an_overtaking_chunk_is_no_hole() -> None:
-    seconds = Seconds(100, 100)
-    for second in (100, 101, 103, 103, 104):
-        seconds.add(second)
-    assert seconds.missed == 1
+def test_a_missed_poll_is_seen_and_one_that_is_late_is_none() -> None:
+    """Polled at .998 of each second: a few milliseconds later is the next second, and nothing is missing."""
+    times = [998, 2_003, 2_999, 3_998, 5_004, 5_998]
+    assert missed_polls(times, 0, 6_500) == 0
+    assert missed_polls([t_ms for t_ms in reversed(times) if t_ms != 2_999], 0, 6_500) == 1
+    assert missed_polls(times, 0, 9_100) == 2
+    assert missed_polls([], 0, 5_000) == 4
+
+
+def test_an_overtaking_chunk_is_no_hole() -> None:
     seen = Seen()
     for seq in (0, 1, 3):
         seen.add(seq)

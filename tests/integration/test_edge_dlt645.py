@@ -1,109 +1,43 @@
-"""DL/T 645 meters: every item against the independent package `dlt645`, and lines that do everything wrong."""
+"""Lines of DL/T 645 meters that do everything wrong: what is read is right, and nobody waits long for anybody."""
 
 import asyncio
-import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dlt645_rig import (
+    ENERGY,
+    IMPORT,
+    IMPORT_T1,
+    METER,
     Answer,
     MeterLine,
     bcd,
+    by_meter,
     di_of,
     frame,
     line_on_pty,
     line_over_tcp,
     meters,
-    package_meter,
+    nobody,
     polling_meters,
     reading_once,
     reply,
+    values,
 )
-from edge_support import MemoryCollector, config
-from modbus_rig import Rows, until
+from edge_support import until
+from line_rig import Rows
 from structlog.testing import capture_logs
-from typer.testing import CliRunner
 
 from plantprint.times import SiteClock
-from plantprint_cli.__main__ import app
-from plantprint_edge.agent import Agent
 from plantprint_edge.clock import Clock
 from plantprint_edge.sources.dlt645 import Dlt645Reader
-from plantprint_edge.sources.dlt645_items import known_items
-from plantprint_edge.sources.dlt645_line import Dlt645Line, NetworkLine
-from plantprint_edge.sources.dlt645_probe import probe_meter
 from plantprint_edge.sources.line import DeviceError
 
 Place = Callable[[Answer], AbstractAsyncContextManager[MeterLine]]
 PLACES = pytest.mark.parametrize("place", [line_over_tcp, line_on_pty], ids=["over TCP", "serial"])
-METER = "000012345678"
-ENERGY = "\n      - {name: e%s, point: energy_active_import}"
-IMPORT, IMPORT_T1 = 0x00010000, 0x00010100
-
-
-async def nobody(meter: str, control: int, data: bytes) -> list[bytes]:
-    return []
-
-
-async def by_meter(meter: str, control: int, data: bytes) -> list[bytes]:
-    """Every meter counts what its number says; blocks are not known."""
-    if di_of(data) >> 8 & 0xFF == 0xFF:
-        return [frame(meter, 0xD1, b"\x02")]
-    return [reply(meter, data, meter[-8:])]
-
-
-def values(rows: Rows) -> set[int]:
-    return {row[2] for row in rows}
-
-
-def digits_of_items() -> dict[str, int]:
-    """A value per item, with all its digits in use as far as the package allows: its energies end at 800 000."""
-    chance = random.Random(645)
-    digits = {}
-    for name, item in known_items().items.items():
-        limit = 1000 if "power_factor" in name else 8 * 10 ** (item.digits - 1)
-        digits[name] = chance.randrange(limit // 8, limit) * (chance.choice([1, -1]) if item.signed else 1)
-    return digits
-
-
-@pytest.fixture(scope="module")
-def peer() -> Iterator[MeterLine]:
-    """The package `dlt645` as a meter that has a value for every item."""
-    items = known_items().items
-    served = {items[name].number: n / 10 ** items[name].wire_decimals for name, n in digits_of_items().items()}
-    with package_meter(METER, served) as port:
-        line = MeterLine(nobody)
-        line.port = port
-        yield line
-
-
-async def test_every_item_of_an_independent_meter_is_read_back_equal(tmp_path: Path, peer: MeterLine) -> None:
-    digits = digits_of_items()
-    (of,) = meters(
-        tmp_path, peer, [METER], "".join(f"\n      - {{name: {n}, point: {n}}}" for n in digits), timeout_s=5
-    )
-    rows = Rows()
-    # The package knows no blocks: the first round asks for them, the second for what is in them.
-    counts = await reading_once(of, rows, rounds=2)
-    assert {row[0]: row[2] for row in rows} == dict(enumerate(digits.values()))
-    assert counts.missing == 0
-    assert not counts.errors
-
-
-async def test_an_independent_meter_says_in_words_what_it_does_not_have(tmp_path: Path, peer: MeterLine) -> None:
-    own = "\n      - {name: x, di: 02AA0100, format: XX.XX, unit: V, kind: gauge}" + ENERGY
-    rows = Rows()
-    with capture_logs() as logs:
-        (of,) = meters(tmp_path, peer, [METER], own, timeout_s=5)
-        counts = await reading_once(of, rows, rounds=3)
-    assert values(rows) == {digits_of_items()["energy_active_import"]}
-    assert counts.errors == {"no such data": 3}
-    (told,) = [entry for entry in logs if entry["event"] == "value_not_there"]
-    assert (told["di"], told["reason"]) == ("02AA0100", "no such data")
 
 
 @PLACES
@@ -362,68 +296,3 @@ async def test_a_clock_that_steps_back_stops_readings_until_it_is_past_the_last(
         reader._line.release()
     assert [row[1] for row in rows] == [1_000_000, 1_000_001, 100_000]
     assert reader.counts.errors == {"clock back": 2}
-
-
-@pytest.mark.integration
-async def test_an_agent_delivers_what_a_meter_says(tmp_path: Path, broker_url: str) -> None:
-    async with line_over_tcp(by_meter) as line:
-        source = f"""
-  - source: dlt645
-    name: m
-    host: 127.0.0.1
-    port: {line.port}
-    address: "{METER}"
-    interval_s: 0.2
-    points: [{{name: incomer.energy, point: energy_active_import}}]
-"""
-        of = config(tmp_path, source, site="dlt645", url=broker_url)
-        with MemoryCollector(broker_url, "dlt645") as collector:
-            agent = Agent(of, SiteClock())
-            run: asyncio.Task[Any] = asyncio.create_task(agent.run())
-            await until(lambda: len(collector.rows()) >= 3, 20)
-            agent.stop()
-            assert await run == 0
-    assert {(name, value) for (name, _), value in collector.rows().items()} == {("incomer.energy", 12345678)}
-
-
-def probe(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["edge", "probe", "127.0.0.1", "--timeout", "5", *arguments])
-    return result.exit_code, result.output or str(result.exception)
-
-
-def test_a_probe_lists_what_a_meter_says_and_what_looks_wrong(peer: MeterLine) -> None:
-    code, text = probe("--port", str(peer.port), "--dlt645", METER, "--json")
-    said = json.loads(text)
-    assert code == 1
-    assert said["address"] == METER
-    assert len(said["values"]) == len(known_items().items)
-    energy = said["values"]["energy_active_import"]
-    assert int(energy.replace(".", "")) == digits_of_items()["energy_active_import"]
-    assert any(finding.startswith("power_active is") for finding in said["findings"])
-    code, text = probe("--port", str(peer.port), "--dlt645", METER)
-    assert code == 1
-    assert f"{energy} kWh" in text
-    code, text = probe("--port", str(peer.port), "--dlt645", "twelve")
-    assert code != 0
-    assert "at most 12 digits, or any" in text
-
-
-async def test_a_probe_finds_the_only_meter_of_a_line(tmp_path: Path) -> None:
-    async def answer(meter: str, control: int, data: bytes) -> list[bytes]:
-        if control == 0x13:
-            assert meter == "A" * 12
-            return [frame(METER, 0x93, bcd(METER))]
-        said = {0x02010100: bcd("2301"), 0x02800002: bcd("5001"), IMPORT: bcd("00001234"), 0x02020100: b"\xff" * 3}
-        return [frame(meter, 0x91, data + said[di]) if (di := di_of(data)) in said else frame(meter, 0xD1, b"\x02")]
-
-    async with line_over_tcp(answer) as line:
-        asked = Dlt645Line(NetworkLine("127.0.0.1", line.port), 2)
-        report = await probe_meter(asked, None, 2)
-        asked.close()
-    assert report.address == METER
-    assert {name: str(value) for name, value in report.values.items()} == {
-        "energy_active_import": "12.34", "voltage_l1": "230.1", "frequency": "50.01",
-    }  # fmt: skip
-    assert report.absent["current_l1"] == "marked as missing"
-    assert report.absent["voltage_l2"] == "no such data"
-    assert report.findings == ()

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from edge_support import MemoryCollector, config
-from modbus_rig import until
+from edge_support import MemoryCollector, config, until
+from folder_rig import EXPORT
 
 from plantprint.times import SiteClock, parse_instant
 from plantprint.wire import chunk
@@ -15,18 +15,6 @@ from plantprint_edge.agent import Agent
 
 pytestmark = pytest.mark.integration
 
-SOURCE = """
-  - source: folder
-    name: export
-    folder: in
-    time_columns: time
-    time_format: "%Y-%m-%d %H:%M:%S"
-    timezone: Asia/Shanghai
-    scan_every_s: 0.05
-    settle_s: 0.02
-    channels:
-      - {name: energy, column: kWh, kind: counter, unit: kWh, decimals: 1}
-"""
 RUN = "import sys; from pathlib import Path; from plantprint_edge.agent import run_file; sys.exit(run_file(Path(sys.argv[1])))"
 T0 = parse_instant("2026-11-24T08:00:00+08:00")
 
@@ -47,7 +35,7 @@ def line(second: int, value: int) -> str:
 
 async def test_an_agent_delivers_a_folder_and_its_corrections(tmp_path: Path, broker_url: str) -> None:
     (tmp_path / "in").mkdir()
-    of = config(tmp_path, SOURCE, site="folder", url=broker_url)
+    of = config(tmp_path, EXPORT, site="folder", url=broker_url)
     file = tmp_path / "in" / "a.csv"
     file.write_text("time,kWh\n" + line(0, 10) + line(1, 20))
     with MemoryCollector(broker_url, "folder") as collector:
@@ -66,7 +54,7 @@ async def test_killed_at_any_moment_nothing_is_lost_and_nothing_counts_twice(tmp
     """kill -9 while one file grows, another is rewritten and others come and go; the same rows are there in the end."""
     chance = random.Random(9)
     (tmp_path / "in").mkdir()
-    config(tmp_path, SOURCE, site="folder-kill", url=broker_url)
+    config(tmp_path, EXPORT, site="folder-kill", url=broker_url)
     wanted: dict[int, int] = {}
     rewritten: dict[int, int] = {}
 

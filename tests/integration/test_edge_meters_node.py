@@ -13,7 +13,8 @@ from typing import Any, cast
 import pytest
 import yaml
 from edge_support import config
-from modbus_rig import Rows, reading_once
+from line_rig import Rows
+from modbus_rig import reading_once
 from node_modbus_rig import node_jsmodbus, node_modbus
 
 from plantprint_edge.channels import modbus_reads, ratio_reads
@@ -46,14 +47,16 @@ def sentinels_of(device_id: str) -> dict[str, str]:
     return NAN
 
 
-def raw_value(kind: str, chance: random.Random) -> int | float:
-    """A raw value that uses the high words too, and that JSON and the register hold exactly."""
+def raw_value(kind: str, chance: random.Random, most: int) -> int | float:
+    """A raw value that uses the high words too, as far as a reading holds 64 bits: `most` is the largest."""
     bits = int(kind[1:]) if kind[0] in "uif" else 0
     match kind[0]:
         case "u":
-            return chance.randrange(1, 2 ** min(bits, 47))
+            high = min(2**bits, most)
+            return chance.randrange(high // 2, high)
         case "i":
-            return chance.randrange(-(2 ** (min(bits, 47) - 1)) + 1, 2 ** (min(bits, 47) - 1) - 1)
+            high = min(2 ** (bits - 1) - 1, most)
+            return chance.choice([1, -1]) * chance.randrange(high // 2, high)
         case "f":
             value = chance.uniform(-1e6, 1e6)
             return float(struct.unpack(">f", struct.pack(">f", value))[0]) if bits == 32 else value
@@ -63,7 +66,20 @@ def raw_value(kind: str, chance: random.Random) -> int | float:
 
 def values_of(device_id: str) -> dict[str, int | float]:
     chance = random.Random(device_id)
-    return {point["q"]: raw_value(point["type"], chance) for point in DEVICES[device_id]["points"]}
+    device = find_device(device_id)
+    assert device is not None
+    return {
+        point["q"]: raw_value(point["type"], chance, most(point, device.points[point["q"]].decimals))
+        for point in DEVICES[device_id]["points"]
+    }
+
+
+def most(point: dict[str, Any], decimals: int) -> int:
+    """The largest raw value whose reading, with its scale, ratios and decimals, fits into 63 bits."""
+    scale = Decimal(100) if str(point["scale"]).startswith("sf@") else Decimal(str(point["scale"]))
+    for ratio in point.get("times", ()):
+        scale *= RATIO_REGISTERS[ratio][1]
+    return int(Decimal(2**62) / (scale * 10**decimals))
 
 
 def exponents_of(device_id: str) -> dict[int, int]:

@@ -3,23 +3,25 @@
 import asyncio
 import random
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
+import line_rig
 import pytest
-from edge_support import config
+from edge_support import config, until
+from line_rig import Rows, over_tcp
 
 from plantprint.times import SiteClock
-from plantprint.wire.chunk import Row
 from plantprint_edge.channels import channels_of
 from plantprint_edge.clock import Clock
 from plantprint_edge.config import ModbusSource
-from plantprint_edge.running import end_tasks
+from plantprint_edge.sources.line import DeviceError, RefusedError
 from plantprint_edge.sources.modbus import ModbusReader
+from plantprint_edge.sources.modbus_line import Line, NetworkLine
 
 Frame = bytes
 Answer = Callable[["Request"], Awaitable[list[Frame]]]
@@ -63,15 +65,8 @@ class Device:
             writer.close()
 
 
-@asynccontextmanager
-async def device(answer: Answer) -> AsyncIterator[Device]:
-    made = Device(answer)
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    try:
-        yield made
-    finally:
-        server.close()
+def device(answer: Answer) -> AbstractAsyncContextManager[Device]:
+    return over_tcp(Device(answer))
 
 
 def registers(values: dict[int, list[int]]) -> Callable[[Request], list[int]]:
@@ -86,14 +81,6 @@ def answering(values: dict[int, list[int]]) -> Answer:
         return [request.reply(words(request))]
 
     return answer
-
-
-class Rows(list[Row]):
-    """An intake that keeps what it is given."""
-
-    async def put(self, rows: Sequence[Row], backlog_chunks_max: int | None = None) -> list[asyncio.Future[bool]]:
-        self += rows
-        return []
 
 
 def f32(value: float) -> list[int]:
@@ -125,19 +112,8 @@ def source(folder: Path, port: int, points: str = SDM630, keys: str = "device: e
 async def polling(of: ModbusSource, clock: SiteClock | None = None) -> AsyncIterator[tuple[ModbusReader, Rows]]:
     rows = Rows()
     reader = ModbusReader(of, 0, rows, Clock(clock or SiteClock()))
-    task = asyncio.create_task(reader.run())
-    try:
+    async with line_rig.polling([reader]):
         yield reader, rows
-    finally:
-        await end_tasks([task])
-    assert task.cancelled(), "trouble with a device never ends its task"
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 5) -> None:
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.01)
 
 
 async def test_values_come_in_one_request_over_one_connection(tmp_path: Path) -> None:
@@ -281,13 +257,39 @@ async def test_a_device_that_comes_back_is_read_again(tmp_path: Path) -> None:
     async with polling(source(tmp_path, 1)) as (absent, _):
         await until(lambda: absent.counts.errors["connect"] >= 2)
     async with device(answering({72: f32(5.0)})) as meter:
-        of = source(tmp_path, meter.port)
+        # That it hung up is known at once, not after its patience.
+        of = source(tmp_path, meter.port).model_copy(update={"timeout_s": 60})
         async with polling(of) as (reader, rows):
             await until(lambda: len(rows) >= 2)
             meter.answer, good = _hang_up, meter.answer
-            await until(lambda: sum(reader.counts.errors.values()) >= 1)
+            await until(lambda: reader.counts.errors["disconnected"] >= 1)
             meter.answer, before = good, len(rows)
             await until(lambda: len(rows) >= before + 4)
+
+
+async def test_on_a_shared_connection_each_device_has_its_own_patience() -> None:
+    async def answer(request: Request) -> list[Frame]:
+        return [request.reply([5])] if request.unit == 1 else []
+
+    async with device(answer) as meter, asyncio.timeout(30):
+        line = Line(NetworkLine("127.0.0.1", meter.port), timeout_s=600)
+        assert await line.read(1, 3, 0, 1, timeout_s=600) == [5]
+        with pytest.raises(DeviceError, match="registers 0 to 0: no answer"):
+            await line.read(2, 3, 0, 1, timeout_s=0.05)
+        assert await line.read(1, 3, 0, 1, timeout_s=600) == [5]
+        line.close()
+
+
+async def test_registers_that_no_device_has_are_refused_without_asking() -> None:
+    """Where a SunSpec model begins is read from the device, which may say anything."""
+    async with device(answering({})) as meter:
+        line = Line(NetworkLine("127.0.0.1", meter.port), timeout_s=1)
+        for addr, count in ((65_536, 1), (70_000, 2), (0, 126)):
+            with pytest.raises(RefusedError):
+                await line.read(1, 3, addr, count, timeout_s=1)
+        assert await line.read(1, 3, 65_535, 1, timeout_s=1) == [0]
+        line.close()
+    assert len(meter.requests) == 1
 
 
 async def _hang_up(_: Request) -> list[Frame]:

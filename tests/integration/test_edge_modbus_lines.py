@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from edge_support import config
-from modbus_rig import Answer, RtuLine, frame, polling_all, refusal, rtu_on_pty, rtu_over_tcp, until
+from edge_support import config, until
+from modbus_rig import Answer, RtuLine, frame, polling_all, refusal, rtu_on_pty, rtu_over_tcp
 from structlog.testing import capture_logs
 
 from plantprint_edge.config import ModbusSource

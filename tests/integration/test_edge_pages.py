@@ -11,8 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from edge_support import MemoryCollector, config
-from modbus_rig import until
+from edge_support import MemoryCollector, config, until
 
 from plantprint.times import SiteClock
 from plantprint_cli.embedded.ports import find_free_port

@@ -112,10 +112,17 @@ def test_text_for_people_names_values_units_and_findings(port: int) -> None:
 def test_no_answer_and_no_such_type_are_told_with_a_remedy(port: int) -> None:
     done = command("probe", "127.0.0.1", "--port", 1, "--timeout", "0.5")
     assert done.returncode == 2
-    assert "no connection to 127.0.0.1:1; check power, wiring" in done.stderr
+    assert "no connection to 127.0.0.1:1; Connection refused" in done.stderr
+    assert "nobody listens on this port: check --port" in done.stderr
+    done = command("probe", "/dev/ttyNONE", "--timeout", "0.5")
+    assert done.returncode == 2
+    assert "No such file or directory; check the adapter's plug" in done.stderr
+    done = command("probe", "127.0.0.1", "--port", port, "--rtu", "--unit", 255)
+    assert done.returncode == 2
+    assert "--unit 255 is for Modbus TCP alone" in done.stderr
     done = command("probe", "127.0.0.1", "--port", port, "--as", "eastron")
     assert done.returncode == 2
-    assert "`plantprint edge meters` lists them" in done.stderr
+    assert "`plantprint edge meters` lists them, among them eastron_sdm" in done.stderr
 
 
 def test_a_scan_finds_units_and_what_they_look_like(port: int) -> None:

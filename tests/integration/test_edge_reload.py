@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from edge_support import MemoryCollector, config
-from modbus_rig import RtuLine, frame, rtu_over_tcp, until
+from edge_support import MemoryCollector, config, until
+from modbus_rig import RtuLine, frame, rtu_over_tcp
 
 from plantprint.times import SiteClock
 from plantprint_edge.agent import Agent

@@ -1,7 +1,6 @@
 """Brokers that check who comes: an ACL that forbids, and certificates on both sides, passwords."""
 
 import asyncio
-import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import servers
 from edge_support import config
+from parts import need_program
 from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
@@ -81,7 +81,7 @@ KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 
 
 def openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+    subprocess.run([need_program("openssl", "openssl"), *arguments], cwd=folder, check=True, capture_output=True)
 
 
 def certificate(folder: Path, name: str, ca: str, san: str, *more: str) -> None:
@@ -140,10 +140,6 @@ def gateway(folder: Path, url: str, certificates: Path, name: str | None, ca: st
     return config(folder, top="drain_s: 0").model_copy(update={"broker": broker})
 
 
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-
-
-@needs_openssl
 async def test_a_gateway_of_the_brokers_ca_is_let_in(
     tmp_path: Path, certificates: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +148,6 @@ async def test_a_gateway_of_the_brokers_ca_is_let_in(
             await until(agent, "connections")
 
 
-@needs_openssl
 @pytest.mark.parametrize(
     ("server", "name", "ca", "reason"),
     [
@@ -198,8 +193,7 @@ async def test_a_wrong_password_is_told_a_right_one_lets_in_and_neither_is_ever_
     tmp_path: Path, readable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passwords = readable / "passwords"
-    program = shutil.which("mosquitto_passwd") or pytest.skip("mosquitto_passwd is not installed")
-    command = [str(program), "-c", "-b", str(passwords), "gw-1", "right-secret"]
+    command = [need_program("mosquitto_passwd", "mosquitto"), "-c", "-b", str(passwords), "gw-1", "right-secret"]
     await asyncio.to_thread(lambda: subprocess.run(command, check=True, capture_output=True))
     passwords.chmod(0o644)
     port = find_free_port(set())

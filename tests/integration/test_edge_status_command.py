@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edge_support import config
-from modbus_rig import frame, rtu_over_tcp, until
+from edge_support import config, until
+from modbus_rig import frame, rtu_over_tcp
 
 from plantprint.times import SiteClock
 from plantprint_edge.agent import Agent
@@ -34,7 +34,10 @@ async def test_a_running_agent_tells_of_each_device_and_of_what_waits(tmp_path: 
         of = config(tmp_path, SOURCES.format(port=line.port), "status_every_s: 0.1")
         agent = Agent(of, SiteClock())
         running = asyncio.create_task(agent.run())
-        await until(lambda: status_path(of).exists() and read_status(of)["outbox"]["unacked_chunks"] > 3, 15)
+        await until(
+            lambda: status_path(of).exists() and read_status(of)["outbox"]["unacked_chunks"] > 3,
+            15,
+        )
         await until(lambda: read_status(of)["sources"][1]["failed_share"] == 1, 15)
         text = await asyncio.to_thread(status, tmp_path)
         said = json.loads((await asyncio.to_thread(status, tmp_path, "--json")).stdout)
@@ -53,6 +56,11 @@ async def test_a_running_agent_tells_of_each_device_and_of_what_waits(tmp_path: 
     good, dead = said["sources"]
     assert (said["alive"], good["failed_share"], dead["failed_share"]) == (True, 0, 1)
     assert 0 < good["latency_ms"] < 200
+    # A file that cannot be used, or a secret that this user may not read, hides nothing.
+    file = tmp_path / "agent.yaml"
+    file.write_text(
+        file.read_text("utf-8").replace("broker: {", "broker: {password_file: /nowhere, hots: x, "), "utf-8"
+    )
     after = status(tmp_path)
     assert after.returncode == 1
     assert "does not run" in after.stdout
@@ -72,6 +80,7 @@ def test_an_agent_that_went_silent_is_not_called_running(tmp_path: Path) -> None
     silent = status(tmp_path)
     assert silent.returncode == 1
     assert "has stopped answering" in silent.stdout
+    assert "or the disk of its outbox takes no writes: see its log" in silent.stdout
     assert "everything is acknowledged" in silent.stdout
     assert "5 readings lost; full: disk" in silent.stdout
     assert "7 readings wait for it in memory" in silent.stdout

@@ -96,6 +96,8 @@ async def test_everything_arrives_once_and_only_the_ack_frees_it(tmp_path: Path,
             await edge.send(100)
             await edge.until_delivered()
             assert complete(collector, 1_000)
+            # On a healthy way no chunk and no channel table is sent twice.
+            assert len(collector.arrivals) == len(collector.chunks) == edge.uplink.counts.published == 101
             assert edge.uplink.counts.resent == 0
             assert collector.states[-1].online
         await eventually(lambda: not collector.states[-1].online, "the agent says goodbye")

@@ -1,5 +1,6 @@
 """Whatever stands in registers: decoding never raises, never invents, and a chain of models always ends."""
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from plantprint.quantities import INT64_MAX
 from plantprint_edge.decode import Point, decode_from, plan_blocks, register_count
+from plantprint_edge.layout import Layout
 from plantprint_edge.sources.sunspec import MODELS_MAX, walk
 
 TYPES = ["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bcd4", "bcd8.2", "bcd12.4", "bcd16"]
@@ -36,6 +38,38 @@ def test_any_registers_become_an_integer_or_nothing(
     if value is not None and scale_addr is not None:
         scale = words[scale_addr - block.addr]
         assert scale <= 10 or scale >= 0x10000 - 10
+
+
+@st.composite
+def any_points(draw: st.DrawFn) -> list[Point]:
+    """Points that may share registers, have powers of ten or ratios, and sentinels among likely words."""
+    points = []
+    for index in range(draw(st.integers(1, 8))):
+        kind, order = draw(st.sampled_from(TYPES)), draw(st.sampled_from(["big", "little"]))
+        words = draw(
+            st.lists(st.lists(WORDS, min_size=register_count(kind), max_size=register_count(kind)), max_size=2)
+        )
+        points.append(
+            Point(
+                index, 3, draw(st.integers(0, 20)), kind, "big" if order == "big" else "little",
+                draw(st.sampled_from([Fraction(1), Fraction(1000), Fraction(1, 10), Fraction(2**31, 3)]) | FACTORS),
+                frozenset(sum(word << 16 * i for i, word in enumerate(reversed(each))) for each in words),
+                draw(st.none() | st.integers(0, 22)), tuple(draw(st.sets(st.sampled_from(["ct", "pt"])))),
+            )
+        )  # fmt: skip
+    return points
+
+
+@given(st.data(), any_points(), st.dictionaries(st.sampled_from(["ct", "pt"]), st.integers(1, 0xFFFE)))
+def test_a_layout_finds_what_is_found_value_by_value(
+    data: st.DataObject, points: list[Point], ratios: dict[str, int]
+) -> None:
+    for block in plan_blocks(points, 120, 30):
+        words = data.draw(st.lists(WORDS, min_size=block.count, max_size=block.count))
+        rows = Layout(block, ratios).rows(struct.pack(f">{block.count}H", *words), 1)
+        one_by_one = [(p.index, 1, decode_from(block, p, words, ratios), 3) for p in block.points]
+        assert sorted(rows) == sorted(row for row in one_by_one if row[2] is not None)
+        assert all(type(value) is int for _, _, value, _ in rows)
 
 
 @given(st.data(), st.sampled_from([kind for kind in TYPES if kind[0] in "uif"]))

@@ -273,6 +273,22 @@ def test_a_slow_collector_gets_no_copies() -> None:
     assert max(plant.published.values()) == 1
 
 
+def test_what_went_out_ahead_is_waited_for_and_sent_again_only_when_it_was_lost() -> None:
+    plant = Plant()
+    plant.readings_arrive(6)
+    plant.window.begin(6, published=[2, 5])
+    plant.connected = True
+    plant.pump()
+    assert [seq for _, (_, seq) in plant.network] == [0, 2, 3, 5]
+    assert plant.window.unacked == 6
+    plant.all_arrive()
+    plant.collector.add(("e0", 1))
+    plant.acknowledge()
+    assert plant.window.unacked == 1
+    plant.time_passes(RESEND_MS)
+    assert [seq for _, (_, seq) in plant.network] == [4]
+
+
 @pytest.mark.parametrize("n", [4, 5, 64, 1024])
 def test_any_window_lets_both_lanes_in(n: int) -> None:
     window = Window(n, 1, 1)

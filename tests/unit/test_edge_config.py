@@ -188,6 +188,17 @@ def test_a_missing_secret_or_broker_is_told_at_once(tmp_path: Path) -> None:
     found = problems(tmp_path, changed(f"broker: {{{url}}}\n", ""), bad)
     assert "malformed" in found[0]
     assert "hunter2" not in found[0]
+    # Who only looks at the file needs no secret.
+    path = tmp_path / "agent.yaml"
+    path.write_text(changed(url, f"{url}, password_file: /nowhere"), "utf-8")
+    assert load_config(path, None).broker.password_file == Path("/nowhere")
+
+
+def test_a_file_without_keys_says_with_what_to_begin(tmp_path: Path) -> None:
+    for text in ("", "# nothing yet\n", "[]\n"):
+        assert problems(tmp_path, text) == [
+            "1: the file: holds no keys; begin with agent, site, outbox and sources, see docs/edge.md"
+        ]
 
 
 def test_only_a_replay_can_be_done(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plantprint_edge.decode import Block, Point, WordOrder, decode, plan_blocks, register_count, split
+from plantprint_edge.layout import Layout
 from plantprint_edge.meters import device_ids, find_device
 
 
@@ -47,6 +48,15 @@ def test_a_scale_is_exact_where_floats_are_not() -> None:
     assert decode(point("u16", factor=Fraction(1, 10) * 1000), [3]) == 300
     assert decode(point("f32", factor=Fraction(100)), words("f", 0.125)) == 12
     assert decode(point("f32", factor=Fraction(100)), words("f", 0.375)) == 38
+
+
+@pytest.mark.parametrize("factor", [1, 1000, 2**29 - 1, 2**29 + 1, 3**25])
+def test_a_layout_is_exact_also_where_a_product_of_floats_is_not(factor: int) -> None:
+    """24 binary digits, the last of them set, times a factor of up to 40."""
+    registers = words("f", 8_388_607.5)
+    block = Block(3, 0, 2, (point("f32", factor=Fraction(factor)),))
+    ((_, _, value, _),) = Layout(block, {}).rows(struct.pack(">2H", *registers), 1)
+    assert value == round(Fraction(16_777_215, 2) * factor)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])

@@ -112,7 +112,7 @@ def test_what_the_channels_of_an_agent_would_get(tmp_path: Path) -> None:
     agent.write_text("""
 agent: gw
 site: s
-broker: {url: "mqtt://127.0.0.1:1"}
+broker: {url: "mqtt://127.0.0.1:1", password_file: /run/credentials/of-the-service-alone}
 outbox: {path: o.db}
 sources:
   - source: mqtt

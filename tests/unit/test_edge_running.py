@@ -1,5 +1,9 @@
 """When each device is polled: one after the other, as far apart as their number allows."""
 
+import asyncio
+import gc
+import importlib
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +12,7 @@ from edge_support import config
 
 from plantprint.times import SiteClock
 from plantprint_edge import clock as clocks
+from plantprint_edge import loop
 from plantprint_edge.clock import Clock
 from plantprint_edge.config import ModbusSource
 from plantprint_edge.running import phases_s
@@ -25,6 +30,23 @@ def test_polls_begin_apart_and_all_within_an_interval(tmp_path: Path, n: int, sp
     phases = list(phases_s(config(tmp_path, text, f"poll_spacing_ms: {spacing_ms}")).values())
     assert all(b - a == pytest.approx(apart_s) for a, b in pairwise(phases))
     assert max(phases) < 0.1
+
+
+def test_without_uvloop_the_agent_runs_on_the_loop_of_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    try:
+        assert importlib.reload(loop).new_loop is asyncio.new_event_loop
+    finally:
+        monkeypatch.undo()
+        importlib.reload(loop)
+
+
+def test_what_is_settled_is_not_searched_for_garbage_any_more() -> None:
+    try:
+        loop.settle()
+        assert gc.get_freeze_count() > 1000
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize(("speed", "expected_s"), [(1, 0.07), (60, 0.07)])

@@ -9,6 +9,8 @@ from mqtt_support import GOLDEN, NOON_MS, Desk, mapped
 
 from plantprint_edge.payloads import Limits, PayloadError
 from plantprint_edge.payloads.sparkplug import as_number, parse_sparkplug, rebirth_request
+from plantprint_edge.sources import mqtt_births
+from plantprint_edge.sources.mqtt_births import BirthFile
 
 PRESS = "device: plant/gw/press"
 ENERGY = f"name: energy, {PRESS}, value: Energy"
@@ -84,6 +86,63 @@ def test_where_the_broker_kept_no_session_births_are_forgotten(press: Desk) -> N
     press.forget_births()
     assert not press.golden("ddata_alias")
     assert press.counts.errors == {"no birth": 3}
+
+
+def test_after_a_restart_aliases_hold_for_the_session_that_named_them_and_no_other(tmp_path: Path, press: Desk) -> None:
+    press.golden("nbirth", "dbirth")
+    kept = press.lives()
+    assert {name: life.bdseq for name, life in kept.items()} == {"plant/gw": 7}
+
+    def restarted() -> Desk:
+        desk = mapped(tmp_path, "sparkplug_b", f"{ENERGY}\n{POWER}")
+        desk.recall(kept)
+        return desk
+
+    assert restarted().golden("ddata_alias") == [(0, NOON_MS + 1_000, 123_457_250, 3), (1, NOON_MS + 1_000, 100, 3)]
+    assert restarted().golden("ndeath_old", "ddata_alias"), "the death of an earlier session says nothing of this one"
+    for end in ("ndeath", "ddeath", "nbirth"):
+        assert not restarted().golden(end, "ddata_alias")
+    gone = restarted()
+    gone.forget_births()
+    assert not gone.golden("ddata_alias")
+    assert not gone.lives()
+
+
+def test_only_what_channels_ask_for_and_what_names_its_session_is_remembered(tmp_path: Path, press: Desk) -> None:
+    data(press, message(0), "NBIRTH", "gw")
+    data(press, message(1, metric("Energy", 1, f4=3, f10=5)), "DBIRTH")
+    assert not press.lives(), "without a bdSeq nobody can tell one session from another"
+    press.golden("nbirth")
+    data(press, message(1, metric("Energy", 1, f4=3, f10=5)), "DBIRTH", "gw/stranger")
+    data(press, message(1, metric("Energy", 1, f4=3, f10=5)), "DBIRTH", "other/press")
+    assert not press.lives()
+    before = press.births_changed
+    press.golden("dbirth")
+    assert press.births_changed > before
+    assert list(press.lives()["plant/gw"].births) == ["plant/gw/press"]
+    stranger = mapped(tmp_path, "sparkplug_b", "name: energy, device: plant/other/press, value: Energy")
+    stranger.recall(press.lives())
+    assert not stranger.lives()
+
+
+@pytest.mark.parametrize("age_s", [-1, 0, 59, 61])
+def test_births_on_the_disk_are_believed_for_a_while_and_never_when_they_are_damaged(
+    tmp_path: Path, press: Desk, monkeypatch: pytest.MonkeyPatch, age_s: int
+) -> None:
+    press.golden("nbirth", "dbirth")
+    path = tmp_path / "births"
+    file = BirthFile(path, 60)
+    monkeypatch.setattr(mqtt_births, "wall_ms", lambda: NOON_MS)
+    assert file.load() == {}
+    file.prepare(press.lives())
+    assert not path.exists()
+    file.publish()
+    monkeypatch.setattr(mqtt_births, "wall_ms", lambda: NOON_MS + 1_000 * age_s)
+    assert file.load() == (press.lives() if 0 <= age_s < 60 else {})
+    path.write_bytes(path.read_bytes()[:-3])
+    assert file.load() == {}
+    file.drop()
+    assert not path.exists()
 
 
 def test_an_alias_of_one_device_means_nothing_for_another(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from plantprint_cli.bench import edge_soak
@@ -17,7 +18,7 @@ CONNECTIONS = 50
 PANEL = tuple(
     f"{name}_l{phase}" for name in ("voltage", "current", "power_active", "power_reactive") for phase in (1, 2, 3)
 )
-BARE, AGENT, SINGLE = "bare", "agent", "single"
+BARE, BARE_ON_AGENTS_LOOP, AGENT, SINGLE = "bare", "bare_on_agents_loop", "agent", "single"
 
 
 def run(servers: Servers, *, full: bool) -> Json:
@@ -38,7 +39,7 @@ def soak(servers: Servers, seconds: float) -> Json:
 def polling(broker_url: str, rounds: int, seconds: float) -> Json:
     """The agent as fast as it can over `CONNECTIONS` connections, and the same requests without anything around them."""
     names = ("energy_active_import", "energy_active_export", "power_active", "frequency", *PANEL)
-    found: dict[str, list[dict[str, float]]] = {AGENT: [], BARE: [], SINGLE: []}
+    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in (AGENT, BARE, BARE_ON_AGENTS_LOOP, SINGLE)}
     with (
         tempfile.TemporaryDirectory(prefix="plantprint-bench-") as folder,
         meters_running(CONNECTIONS) as (ports, _),
@@ -50,17 +51,21 @@ def polling(broker_url: str, rounds: int, seconds: float) -> Json:
                 reports.append(_measure(kind, path, seconds))
         if not collector.rows:
             raise BenchError("the agent delivered nothing")
-    agent, bare, single = (medians(found[kind]) for kind in (AGENT, BARE, SINGLE))
-    pairs = list(zip(found[AGENT], found[BARE], strict=True))
+    each = {kind: medians(reports) for kind, reports in found.items()}
     return {
         "connections": CONNECTIONS,
-        "agent": agent,
-        "bare": bare,
-        "single": single,
-        "ratio_to_bare": median([a["polls_per_s"] / b["polls_per_s"] for a, b in pairs]),
-        "ratio_to_bare_cpu": median([b["cpu_us_per_poll"] / a["cpu_us_per_poll"] for a, b in pairs]),
-        "points_ratio": round(bare["points_per_s"] / single["points_per_s"], 2),
+        **each,
+        "ratio_to_bare": _ratio(found, "polls_per_s", AGENT, BARE),
+        "ratio_to_bare_cpu": _ratio(found, "cpu_us_per_poll", BARE, AGENT),
+        "ratio_to_bare_on_agents_loop": _ratio(found, "polls_per_s", AGENT, BARE_ON_AGENTS_LOOP),
+        "ratio_to_bare_on_agents_loop_cpu": _ratio(found, "cpu_us_per_poll", BARE_ON_AGENTS_LOOP, AGENT),
+        "points_ratio": round(each[BARE]["points_per_s"] / each[SINGLE]["points_per_s"], 2),
     }
+
+
+def _ratio(found: Mapping[str, Sequence[Mapping[str, float]]], what: str, over: str, under: str) -> float:
+    """The median over the rounds, each with its own company on the machine."""
+    return median([a[what] / b[what] for a, b in zip(found[over], found[under], strict=True)])
 
 
 def _measure(kind: str, path: Path, seconds: float) -> dict[str, float]:

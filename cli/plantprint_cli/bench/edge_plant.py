@@ -3,9 +3,11 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -68,23 +70,13 @@ def write_agent(folder: Path, broker_url: str, which: Sequence[dict[str, Any]], 
     return path
 
 
-@dataclass(slots=True)
-class Seconds:
-    """The seconds since 1970 in which a channel has a reading: their first, their last, how many."""
+def missed_polls(times_ms: Iterable[int], from_ms: int, to_ms: int, period_ms: int = 1000) -> int:
+    """How many polls a meter lacks that is polled every `period_ms`, from its readings' instants in any order.
 
-    first: int
-    last: int
-    n: int = 1
-
-    def add(self, second: int) -> None:
-        if second != self.last:
-            self.n += 1
-            self.last = max(self.last, second)
-
-    @property
-    def missed(self) -> int:
-        """Seconds between the first and the last that have none."""
-        return self.last - self.first + 1 - self.n
+    Two readings that are a period and a half apart or more lack one between them; a poll that is a little late lacks none.
+    """
+    times = sorted(t_ms for t_ms in times_ms if from_ms < t_ms < to_ms)
+    return sum(max(0, round((b - a) / period_ms) - 1) for a, b in pairwise([from_ms, *times, to_ms]))
 
 
 @dataclass(slots=True)
@@ -108,15 +100,13 @@ class Seen:
 
 
 class Forgetful:
-    """A collector that acknowledges what it has seen and keeps of it only in which seconds each channel has readings."""
+    """A collector that acknowledges what it has seen and keeps of it only when each of some channels was read, in ms."""
 
-    def __init__(self, url: str) -> None:
-        # Readings of earlier seconds are taken and not judged.
-        self.counts_from = 0
+    def __init__(self, url: str, watched: Iterable[str] = ()) -> None:
         self.chunks = 0
         self.rows = 0
         self.repeats = 0
-        self.seconds: dict[str, Seconds] = {}
+        self.times_ms = {name: array("q") for name in watched}
         self._tables: dict[str, list[str]] = {}
         self._seen: dict[str, Seen] = {}
         self._ready = threading.Event()
@@ -157,12 +147,8 @@ class Forgetful:
         if names is None:
             return False
         for place, t_ms, _, _ in chunk.decode_rows(header, body):
-            name, second = names[place], t_ms // 1000
-            if second < self.counts_from:
-                continue
-            if name in self.seconds:
-                self.seconds[name].add(second)
-            else:
-                self.seconds[name] = Seconds(second, second)
+            times_ms = self.times_ms.get(names[place])
+            if times_ms is not None:
+                times_ms.append(t_ms)
         self.rows += header.n
         return True

@@ -1,6 +1,7 @@
 """What is measured, as a process of its own: the agent as fast as it can, a bare pymodbus loop, or one read per point.
 
-`python -m plantprint_cli.bench.edge_runner agent|bare|single AGENT_YAML SECONDS` prints what it did as JSON.
+`python -m plantprint_cli.bench.edge_runner agent|bare|bare_on_agents_loop|single AGENT_YAML SECONDS` prints what it did as
+JSON. The agent runs on the event loop that it is shipped with, the others on asyncio's own unless the name says otherwise.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from plantprint_edge.channels import device_of, modbus_reads, read_max
 from plantprint_edge.config import AgentConfig, ModbusTcpSource
 from plantprint_edge.decode import Block, plan_blocks
 from plantprint_edge.load import load_config
+from plantprint_edge.loop import new_loop
 from plantprint_edge.running import end_tasks
 
 WARM_S = 1.0
@@ -113,7 +115,8 @@ def main(kind: str, path: Path, seconds: float) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     config = load_config(path)
     work = agent_polls(config, seconds) if kind == "agent" else bare_polls(config, seconds, single=kind == "single")
-    done = asyncio.run(work)
+    with asyncio.Runner(loop_factory=new_loop if "agent" in kind else None) as runner:
+        done = runner.run(work)
     report = {
         "polls_per_s": round(done.polls / seconds, 1),
         "points_per_s": round(done.points / seconds, 1),

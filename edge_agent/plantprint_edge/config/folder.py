@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from plantprint.facts import ChannelKind
+from plantprint.facts import PERIOD_S_MAX, ChannelKind
 from plantprint_edge.config.base import ChannelName, ConfigPath, Model, Name, Timezone
 from plantprint_edge.meters import Decimals
 
@@ -77,7 +77,7 @@ class FolderSource(Model):
     time_format: str
     timezone: Timezone
     stamp: Literal["start", "end"] = "end"
-    period_s: int = Field(default=0, ge=0)
+    period_s: int = Field(default=0, ge=0, le=PERIOD_S_MAX)
     midnight: Literal["day_start", "day_end"] = "day_start"
     key_columns: Texts | None = None
     value_column: str | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr, StringConstraints, ValidationInfo, model_validator
 
-from plantprint.facts import ChannelKind
+from plantprint.facts import PERIOD_S_MAX, ChannelKind
 from plantprint_edge.config.base import Broker, ChannelName, Model, Name, Timezone
 from plantprint_edge.mappings import SHIPPED, Mapping, Mappings, Scale, TimeFormat
 from plantprint_edge.meters import Decimals
@@ -27,7 +27,7 @@ class MqttValue(Model):
     kind: ChannelKind
     unit: str
     decimals: Decimals
-    period_s: int = Field(default=0, ge=0)
+    period_s: int = Field(default=0, ge=0, le=PERIOD_S_MAX)
     device_unit: str | None = None
     scale: Scale = Fraction(1)
     missing: tuple[Decimal, ...] = ()
@@ -84,7 +84,10 @@ class MqttSource(Model):
 
     Of one message at most `payload_bytes_max` are read, `depth_max` levels and `values_max` values. A time more than
     `future_s_max` ahead of this machine's clock is refused. `undeclared_max`: how many unknown devices are listed.
-    Messages of QoS 0 that arrive while `queue_mb_max` wait to be read are dropped and counted as overflow.
+    Messages of QoS 0 that arrive while `queue_mb_max` wait to be read are dropped and counted as overflow. As soon as
+    `unacked_max` messages of QoS 1 wait to be on our disk and no more are there to be read, they are put there: many
+    brokers hand out no more at a time. What Sparkplug nodes said at their birth is remembered over an absence of at most
+    `births_s_max`, where the broker kept the session.
     """
 
     source: Literal["mqtt"]
@@ -97,6 +100,8 @@ class MqttSource(Model):
     values_max: int = Field(default=2000, ge=1, le=100_000)
     future_s_max: int = Field(default=86_400, ge=0)
     queue_mb_max: int = Field(default=16, ge=1)
+    births_s_max: float = Field(default=3600, ge=0)
+    unacked_max: int = Field(default=20, ge=1, le=65_535)
     undeclared_max: int = Field(default=100, ge=0, le=10_000)
     backoff_s_max: float = Field(default=30, gt=0)
     topics: tuple[MqttTopic, ...] = ()
@@ -114,6 +119,11 @@ class MqttSource(Model):
                 raise ValueError(f"topic {topic.topic!r} stands twice; put its channels together")
             seen.add(topic.topic)
         return self
+
+    @property
+    def receive_max(self) -> int:
+        """How many unacknowledged messages of QoS 1 a broker may send, so that these stay within `queue_mb_max`."""
+        return min(max(self.queue_mb_max * 1_000_000 // self.payload_bytes_max, self.unacked_max), 65_535)
 
     def channels(self) -> tuple[MqttValue, ...]:
         """All channels in their order: those of `topics`, then those of `devices`."""

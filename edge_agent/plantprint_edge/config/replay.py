@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from plantprint.facts import PERIOD_S_MAX
 from plantprint_edge.config.base import ChannelName, ConfigPath, Model, Name, Timezone
 from plantprint_edge.meters import Decimals
 
@@ -32,7 +33,7 @@ class ReplaySource(Model):
     time_format: str
     timezone: Timezone
     stamp: Literal["start", "end"]
-    period_s: int = Field(gt=0)
+    period_s: int = Field(gt=0, le=PERIOD_S_MAX)
     midnight: Literal["day_start", "day_end"] = "day_start"
     speed: Literal["max"] | Annotated[float, Field(gt=0)] = "max"
     backlog_chunks_max: int = Field(default=1000, ge=1)

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -53,6 +54,7 @@ class FolderReader:
         self._intake = intake
         self._state_path = state_path
         self._state: FolderState | None = None
+        self._remembers = False
         self._files: dict[str, FileState] = {}
         # Since when, on the monotonic clock, a file has looked as it does now.
         self._seen: dict[str, tuple[tuple[int, int, int], float]] = {}
@@ -70,6 +72,7 @@ class FolderReader:
                 self._troubled("folder", str(error), "check the path, its mount and its rights")
             except apsw.Error as error:
                 self._troubled("state", str(error), "check the disk beside the outbox; nothing is read without it")
+                await self._close_state()
             await asyncio.sleep(self._source.scan_every_s)
 
     async def scan(self) -> None:
@@ -92,12 +95,22 @@ class FolderReader:
         if self._state is None:
             meaning = self._source.model_dump_json(include=MEANING)
             layout = hashlib.blake2b(meaning.encode(), digest_size=16).hexdigest()
+            if self._trouble == "state" and self._remembers and not self._state_path.exists():
+                raise apsw.CantOpenError(f"{self._state_path} is gone; is its disk mounted?")
             self._state = await asyncio.to_thread(FolderState, self._state_path, layout)
             self._files = await asyncio.to_thread(self._state.files)
-        elif self._trouble == "state":
+            self._remembers = True
+        if self._trouble == "state":
             # Nothing is read that could not be remembered.
             await asyncio.to_thread(self._state.check)
         return self._state
+
+    async def _close_state(self) -> None:
+        """After trouble: a file that is held open keeps its disk from being repaired, and never sees the repaired one."""
+        state, self._state = self._state, None
+        if state is not None:
+            with suppress(apsw.Error):
+                await asyncio.to_thread(state.close)
 
     def _watch(self, entries: Sequence[Entry]) -> None:
         now_s = time.monotonic()
@@ -177,7 +190,10 @@ class FolderReader:
                 self._tell_once(key, "unknown key", "no channel has this key; add one, or ignore this")
             stored = stored and all(future.result() for future in waiting if future.done())
             waiting = [future for future in waiting if not future.done()]
-        return all(await asyncio.gather(*waiting)) and stored
+        # Others may wait for the same chunks, and `gather` would cancel them with us.
+        if waiting:
+            await asyncio.wait(waiting)
+        return stored and all(future.result() for future in waiting)
 
     async def _remember(self, state: FolderState, reading: Pass, file: FileState) -> None:
         await asyncio.to_thread(reading.remember, file, wall_ms())

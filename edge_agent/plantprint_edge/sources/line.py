@@ -133,6 +133,6 @@ def shared(lines: dict[Key, LineT], key: Key, make: Callable[[], LineT], timeout
 
 
 async def sleep_until(instant_s: float) -> None:
-    """Wait for an instant of the monotonic clock; at once where it has passed."""
-    if (wait_s := instant_s - time.monotonic()) > 0:
+    """Wait for an instant of the monotonic clock; at once where it has passed, and never less."""
+    while (wait_s := instant_s - time.monotonic()) > 0:  # noqa: ASYNC110 - timers may go off a little early
         await asyncio.sleep(wait_s)

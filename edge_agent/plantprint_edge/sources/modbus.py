@@ -5,25 +5,26 @@ Every device has its own task. A round stops at the first silence, and the devic
 
 import time
 from collections.abc import Sequence
-from typing import Literal
 
 import structlog
 
-from plantprint.facts import Quality
 from plantprint.wire.chunk import Row
 from plantprint_edge.channels import device_of, modbus_reads, ratio_reads, read_max
 from plantprint_edge.clock import Clock
 from plantprint_edge.config import ModbusSource
 from plantprint_edge.decode import ONE, Block, Point, decode_from, plan_blocks, split
+from plantprint_edge.layout import Layout
 from plantprint_edge.sources import Intake, SourceCounts, sunspec
 from plantprint_edge.sources.line import DeviceError, RefusedError
-from plantprint_edge.sources.modbus_line import Line, Lines
+from plantprint_edge.sources.modbus_line import FunctionCode, Line, Lines, words_of
 from plantprint_edge.sources.polling import Poller
 
 log = structlog.get_logger(__name__)
 
 # A transformer ratio of 0 or of all ones is a register that nobody set.
 NO_RATIO = frozenset({0, 0xFFFF})
+# What is read within this time goes on together; nothing waits longer for the rest of a slow line.
+TOGETHER_S = 0.1
 
 
 class ModbusReader(Poller):
@@ -55,6 +56,8 @@ class ModbusReader(Poller):
             for i, ratio in enumerate(ratio_reads(source))
         )
         self._ratios: dict[str, int] = {}
+        # By the channels in a block; they hold for the ratios of now.
+        self._layouts: dict[tuple[int, ...], Layout] = {}
         self._ratios_due_s = 0.0
         self._refused: set[int] = set()
 
@@ -68,16 +71,25 @@ class ModbusReader(Poller):
             self._base = await self._find_model()
         if self._ratio_points and time.monotonic() >= self._ratios_due_s:
             await self._read_ratios()
-        for _ in range(len(self._blocks)):
-            # The block that failed comes first next time, and none starves.
-            block = self._blocks[0]
-            words = await self._read(block)
-            del self._blocks[0]
-            if words is None and len(block.points) > 1:
-                self._blocks += split(block)
-                continue
-            self._blocks.append(block)
-            if words is not None and (rows := self._rows(block, words)):
+        rows: list[Row] = []
+        begun_s = time.monotonic()
+        try:
+            for _ in range(len(self._blocks)):
+                # The block that failed comes first next time, and none starves.
+                block = self._blocks[0]
+                data = await self._read(block)
+                del self._blocks[0]
+                if data is None and len(block.points) > 1:
+                    self._blocks += split(block)
+                    continue
+                self._blocks.append(block)
+                if data is not None:
+                    rows += self._rows(block, data)
+                if rows and time.monotonic() - begun_s > TOGETHER_S:
+                    taken, rows, begun_s = rows, [], time.monotonic()
+                    await self._intake.put(taken)
+        finally:
+            if rows:
                 await self._intake.put(rows)
 
     async def _find_model(self) -> int:
@@ -95,10 +107,13 @@ class ModbusReader(Poller):
             first, second = await self._read(block), await self._read(block)
             if first is None or second is None:
                 continue
+            words = words_of(first)
             if first != second:
-                raise DeviceError("ratio unsteady", f"registers {block.addr} and following: {first}, then {second}")
+                raise DeviceError(
+                    "ratio unsteady", f"registers {block.addr} and following: {words}, then {words_of(second)}"
+                )
             for point in block.points:
-                self._take_ratio(self._ratio_names[point.index], decode_from(block, point, first, {}))
+                self._take_ratio(self._ratio_names[point.index], decode_from(block, point, words, {}))
             if rows := self._rows(block, first):
                 await self._intake.put(rows)
         self._ratios_due_s = time.monotonic() + self._source.ratio_every_s
@@ -109,14 +124,17 @@ class ModbusReader(Poller):
             remedy = f"set the ratio in the meter, or write ratios: {{{name}: ...}}; what it multiplies is not read"
             log.error("ratio_missing", source=self._source.name, ratio=name, remedy=remedy)
             self._ratios.pop(name, None)
+            self._layouts.clear()
             return
         if known is not None and known != ratio:
             self.counts.errors["ratio changed"] += 1
             remedy = "counters jump by this factor: bind the channel anew in plant.yaml from this moment on"
             log.warning("ratio_changed", source=self._source.name, ratio=name, before=known, now=ratio, remedy=remedy)
-        self._ratios[name] = ratio
+        if known != ratio:
+            self._ratios[name] = ratio
+            self._layouts.clear()
 
-    async def _read(self, block: Block) -> Sequence[int] | None:
+    async def _read(self, block: Block) -> bytes | None:
         """The block's registers, None when the device refuses this address; raises `DeviceError`."""
         try:
             return await self._ask(block.fc, block.addr + (self._base or 0), block.count)
@@ -126,31 +144,30 @@ class ModbusReader(Poller):
 
     async def _registers(self, addr: int, count: int) -> Sequence[int] | None:
         try:
-            return await self._ask(self._blocks[0].fc, addr, count)
+            return words_of(await self._ask(self._blocks[0].fc, addr, count))
         except RefusedError:
             return None
 
-    async def _ask(self, fc: Literal[3, 4], addr: int, count: int) -> Sequence[int]:
+    async def _ask(self, fc: FunctionCode, addr: int, count: int) -> bytes:
         started_s = await self.rest(self._pause_s) if self._pause_s else time.monotonic()
         source = self._source
         try:
-            return await self._line.read(source.unit_id, fc, addr, count, source.timeout_s, source.late_s_max)
+            return await self._line.fetch(source.unit_id, fc, addr, count, source.timeout_s, source.late_s_max)
         finally:
             self.asked(started_s)
 
-    def _rows(self, block: Block, words: Sequence[int]) -> list[Row]:
+    def _rows(self, block: Block, data: bytes) -> list[Row]:
         t_ms = self.instant(block.indexes)
         if t_ms is None:
             return []
-        rows: list[Row] = []
-        for point in block.points:
-            value = decode_from(block, point, words, self._ratios)
-            if value is None:
-                self.counts.missing += 1
-            else:
-                rows.append((point.index, t_ms, value, Quality.MEASURED))
-        self.counts.readings += len(rows)
-        self.counts.last_good_ms = t_ms
+        layout = self._layouts.get(block.indexes)
+        if layout is None:
+            layout = self._layouts[block.indexes] = Layout(block, self._ratios)
+        rows = layout.rows(data, t_ms)
+        counts = self.counts
+        counts.missing += len(block.points) - len(rows)
+        counts.readings += len(rows)
+        counts.last_good_ms = t_ms
         return rows
 
     def _refuse(self, block: Block, reason: str) -> None:

@@ -1,20 +1,25 @@
-"""Connections to Modbus devices: the one user of pymodbus, which only ever sends function codes 3 and 4.
+"""Connections to Modbus devices: the one user of pymodbus, whose connections, framers and requests carry our transactions.
 
-A line is one connection or one serial port. Its devices take turns, one request at a time, in the order of asking. A
-request without answer closes the line. RTU frames carry no transaction number, so there what came unasked is thrown away
-before each request, and a unit that owes a reply is first asked for another number of registers: a late reply is never
-taken for the answer to another request.
+Only function codes 3 and 4 are ever sent. A line is one connection or one serial port. Its devices take turns, one
+request at a time, in the order of asking. A request without answer closes the line. RTU frames carry no transaction
+number, so there what came unasked is thrown away before each request, and a unit that owes a reply is first asked for
+another number of registers: a late reply is never taken for the answer to another request.
 """
 
 import asyncio
+import math
+import struct
 import termios
-from contextlib import nullcontext, suppress
+import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, cast
 
-from pymodbus import FramerType
-from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusException
+from pymodbus.framer import FramerRTU, FramerSocket
+from pymodbus.pdu import DecodePDU
+from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
+from pymodbus.transport import CommParams, CommType, ModbusProtocol
 
 from plantprint_edge.channels import SerialLine, serial_line
 from plantprint_edge.config import ModbusSerialSource, ModbusSource, ModbusTcpSource
@@ -23,6 +28,11 @@ from plantprint_edge.sources.line import DeviceError, RefusedError, SharedLine, 
 REFUSALS = {1: "illegal function", 2: "illegal address", 3: "illegal value"}
 # Lengths of the requests that find out whether a unit still has an old reply on its way.
 PROBE_COUNTS = range(1, 9)
+# After these a reply may still come, and must not meet the next request.
+OWING = ("timeout", "foreign reply", "disconnected")
+NUMBER_MAX = 0xFFFF
+
+FunctionCode = Literal[3, 4]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,154 @@ class NetworkLine:
         return f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is sent for registers, and how its answer begins (function code, number of bytes) and where that ends."""
+
+    pdu: bytes
+    head: bytes
+    end: int
+    count: int
+    registers: str
+
+
+@lru_cache(maxsize=8192)
+def _request(fc: FunctionCode, addr: int, count: int) -> _Request:
+    """Raises `RefusedError` for registers that no device has: where they begin may have been read from one."""
+    kind = ReadHoldingRegistersRequest if fc == 3 else ReadInputRegistersRequest
+    try:
+        body = kind(address=addr, count=count).encode()
+    except ValueError:
+        raise RefusedError(REFUSALS[2]) from None
+    registers = f"registers {addr} to {addr + count - 1}"
+    return _Request(bytes([fc]) + body, bytes([fc, 2 * count]), 2 + 2 * count, count, registers)
+
+
+class Exchange(ModbusProtocol):
+    """A connection of pymodbus with one request at a time on it; whatever else comes is thrown away."""
+
+    def __init__(self, line: "Line", address: NetworkLine | SerialLine) -> None:
+        super().__init__(_parameters(address, line.timeout_s), is_server=False)
+        self._line = line
+        self._framer = (FramerSocket if line.numbered else FramerRTU)(DecodePDU(is_server=False))
+        self._number = 0
+        self._unit_id = 0
+        self._asked = _Request(b"", b"", 0, 0, "")
+        self._waiter: asyncio.Future[bytes] | None = None
+        self._due_s = 0.0
+        # When the timer looks next whether a request is due.
+        self._look_s = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def ask(self, unit_id: int, request: _Request, timeout_s: float) -> bytes:
+        """The bytes of the registers; raises `RefusedError` or `DeviceError`."""
+        if not self.transport:
+            raise DeviceError("disconnected", f"{request.registers}: the connection ended")
+        if self._line.numbered:
+            self._number = self._number % NUMBER_MAX + 1
+        self._unit_id, self._asked, self.recv_buffer = unit_id, request, b""
+        waiter: asyncio.Future[bytes] = self.loop.create_future()
+        self._waiter = waiter
+        self._due_s = time.monotonic() + timeout_s
+        if self._due_s < self._look_s:
+            self._look_again()
+        try:
+            frame = self._framer.encode(request.pdu, unit_id, self._number)
+            cast("asyncio.WriteTransport", self.transport).write(frame)
+            return await waiter
+        finally:
+            self._waiter = None
+
+    def _look(self) -> None:
+        """Whether the present request has waited too long; one timer watches over many requests."""
+        self._look_s = math.inf
+        if self._waiter is None:
+            return
+        if time.monotonic() < self._due_s:
+            self._look_again()
+        else:
+            self._fail("timeout", "no answer")
+
+    def _look_again(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look_s = self._due_s
+        self._timer = self.loop.call_later(self._due_s - time.monotonic(), self._look)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the event loop, past the frames that pymodbus keeps of late for its log."""
+        data = self.recv_buffer + data
+        data = data[self.callback_data(data) :]
+        self.recv_buffer = data if len(data) <= self._framer.MAX_SIZE else b""
+
+    def callback_data(self, data: bytes, addr: tuple[str, int] | None = None) -> int:  # noqa: ARG002 - see ModbusProtocol
+        """Look for answers in what has come, and say how much of it is done with."""
+        if self._waiter is None:
+            self._line.heard = True
+            return len(data)
+        done = 0
+        while done < len(data):
+            used, unit_id, number, pdu = self._framer.decode(data[done:] if done else data)
+            if not used:
+                break
+            done += used
+            if pdu:
+                self._judge(unit_id, number, pdu)
+        return done
+
+    def _judge(self, unit_id: int, number: int, pdu: bytes) -> None:
+        """Take an answer or say why it is none; a late one to an earlier request, or of another unit, is passed over."""
+        asked = self._asked
+        if number == self._number and unit_id == self._unit_id:
+            if pdu.startswith(asked.head) and len(pdu) >= asked.end:
+                self._settle(pdu[2 : asked.end])
+            elif pdu[0] == asked.head[0] | 0x80 and len(pdu) > 1:
+                self._settle(_refusal(pdu[1], asked))
+            else:
+                self._fail("foreign reply", f"function code {pdu[0]}, {len(pdu)} bytes")
+        elif self._line.numbered and number in (0, self._number):
+            self._fail("foreign reply", f"transaction {number} of unit {unit_id}")
+
+    def _fail(self, reason: str, detail: str) -> None:
+        self._settle(DeviceError(reason, f"{self._asked.registers}: {detail}"))
+
+    def _settle(self, outcome: bytes | Exception) -> None:
+        if self._waiter is None or self._waiter.done():
+            return
+        if isinstance(outcome, bytes):
+            self._waiter.set_result(outcome)
+        else:
+            self._waiter.set_exception(outcome)
+
+    def callback_new_connection(self) -> ModbusProtocol:
+        """See `ModbusProtocol`; only servers have it called."""
+        return self
+
+    def callback_connected(self) -> None:
+        """See `ModbusProtocol`."""
+
+    def callback_disconnected(self, exc: Exception | None) -> None:
+        """See `ModbusProtocol`."""
+        self._fail("disconnected", f"the connection ended: {exc or 'the other end closed it'}")
+
+
+def _refusal(code: int, asked: _Request) -> Exception:
+    return RefusedError(REFUSALS[code]) if code in REFUSALS else DeviceError(f"exception {code}", asked.registers)
+
+
+def _parameters(address: NetworkLine | SerialLine, timeout_s: float) -> CommParams:
+    # No reconnect of pymodbus: numbers begin anew with a connection, and only its line knows when there may be one.
+    if isinstance(address, SerialLine):
+        return CommParams(
+            comm_name=address.port, comm_type=CommType.SERIAL, reconnect_delay=0, timeout_connect=timeout_s,
+            host=address.port, baudrate=address.baud, bytesize=8, parity=address.parity, stopbits=address.stop,
+        )  # fmt: skip
+    return CommParams(
+        comm_name=str(address), comm_type=CommType.TCP, reconnect_delay=0, timeout_connect=timeout_s,
+        host=address.host, port=address.port,
+    )  # fmt: skip
+
+
 class Line(SharedLine):
     """One connection or serial port. Only frames with TCP framing carry a transaction number."""
 
@@ -46,102 +204,77 @@ class Line(SharedLine):
         numbered = isinstance(address, NetworkLine) and address.framing == "tcp"
         super().__init__(timeout_s, numbered=numbered, gap_s=gap_s)
         self._address = address
-        self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
+        self._exchange: Exchange | None = None
 
     async def read(
-        self, unit_id: int, fc: Literal[3, 4], addr: int, count: int, timeout_s: float, late_s_max: float = 30.0
+        self, unit_id: int, fc: FunctionCode, addr: int, count: int, timeout_s: float, late_s_max: float = 30.0
     ) -> list[int]:
-        """`count` registers from `addr` on; raises `RefusedError` or `DeviceError`. No reply takes over `late_s_max`."""
+        """`count` registers from `addr` on as numbers; see `fetch`."""
+        return words_of(await self.fetch(unit_id, fc, addr, count, timeout_s, late_s_max))
+
+    async def fetch(
+        self, unit_id: int, fc: FunctionCode, addr: int, count: int, timeout_s: float, late_s_max: float = 30.0
+    ) -> bytes:
+        """`count` registers from `addr` on, two bytes each; no reply takes over `late_s_max`.
+
+        Raises `RefusedError` or `DeviceError`.
+        """
+        request = _request(fc, addr, count)
         async with self.turn:
-            if not self.numbered and (probe := self._probe_count(unit_id, count, late_s_max)):
+            if self.numbered:
+                exchange = self._exchange
+                if exchange is None or not exchange.transport:
+                    exchange = await self._connect()
+                return await self._ask(exchange, unit_id, request, timeout_s)
+            if probe := self._probe_count(unit_id, count, late_s_max):
                 with suppress(RefusedError):
-                    await self._request(unit_id, fc, addr, probe, timeout_s)
+                    await self._ask_in_silence(unit_id, _request(fc, addr, probe), timeout_s)
                 # Units answer in order: nothing older than this reply is on its way any more.
                 self.owed.settle(unit_id)
-            return await self._request(unit_id, fc, addr, count, timeout_s)
+            return await self._ask_in_silence(unit_id, request, timeout_s)
 
     def _probe_count(self, unit_id: int, count: int, late_s_max: float) -> int | None:
         """How many registers to ask for first, because a reply with `count` may be an old one; None when it cannot."""
         owed = self.owed.of(unit_id, late_s_max)
         return min((n for n in PROBE_COUNTS if n != count), key=lambda n: owed.get(n, 0.0)) if count in owed else None
 
-    async def _request(self, unit_id: int, fc: Literal[3, 4], addr: int, count: int, timeout_s: float) -> list[int]:
-        client = await self._connect()
-        async with self.spaced() if self.gap_s else nullcontext():
-            if not self.numbered:
-                await self.drain(_name(self._address))
-            try:
-                return await self._ask(client, unit_id, fc, addr, count, timeout_s)
-            except (DeviceError, asyncio.CancelledError) as error:
-                if not isinstance(error, DeviceError) or error.reason in ("timeout", "foreign reply"):
-                    # Its answer may still come and must not meet the next request.
-                    self.owed.note(unit_id, count)
-                    self.close()
-                raise
+    async def _ask_in_silence(self, unit_id: int, request: _Request, timeout_s: float) -> bytes:
+        exchange = await self._connect()
+        async with self.spaced():
+            await self.drain(_name(self._address))
+            return await self._ask(exchange, unit_id, request, timeout_s)
 
-    def _trace(self, sending: bool, frame: bytes) -> bytes:
-        self.heard = self.heard or not sending
-        return frame
+    async def _ask(self, exchange: Exchange, unit_id: int, request: _Request, timeout_s: float) -> bytes:
+        try:
+            return await exchange.ask(unit_id, request, timeout_s)
+        except (DeviceError, asyncio.CancelledError) as error:
+            if not isinstance(error, DeviceError) or error.reason in OWING:
+                self.owed.note(unit_id, request.count)
+                self.close()
+            raise
 
-    def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            # An adapter that was pulled out cannot be flushed.
-            with suppress(OSError, termios.error):
-                client.close()
-
-    async def _connect(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
-        if self._client is not None and self._client.connected:
-            return self._client
+    async def _connect(self) -> Exchange:
+        if self._exchange is not None and self._exchange.transport:
+            return self._exchange
         self.close()
-        self._client = self._make_client()
+        exchange = Exchange(self, self._address)
         with suppress(OSError, ValueError, termios.error):
-            if await self._client.connect():
-                return self._client
-        self.close()
+            if await exchange.connect():
+                self._exchange = exchange
+                return exchange
         raise DeviceError("connect", f"no connection to {_name(self._address)}")
 
-    def _make_client(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
-        address = self._address
-        # No retry and no reconnect of pymodbus: a repeated request would reuse its id for a late answer.
-        if isinstance(address, SerialLine):
-            return AsyncModbusSerialClient(
-                address.port, baudrate=address.baud, parity=address.parity, stopbits=address.stop,
-                timeout=self.timeout_s, retries=0, reconnect_delay=0, name=address.port, trace_packet=self._trace,
-            )  # fmt: skip
-        framer = FramerType.SOCKET if address.framing == "tcp" else FramerType.RTU
-        return AsyncModbusTcpClient(
-            address.host, port=address.port, framer=framer,
-            timeout=self.timeout_s, retries=0, reconnect_delay=0, name=str(address), trace_packet=self._trace,
-        )  # fmt: skip
+    def close(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            # An adapter that was pulled out cannot be flushed.
+            with suppress(OSError, termios.error):
+                exchange.close()
 
-    async def _ask(
-        self,
-        client: AsyncModbusTcpClient | AsyncModbusSerialClient,
-        unit_id: int,
-        fc: int,
-        addr: int,
-        count: int,
-        timeout_s: float,
-    ) -> list[int]:
-        ask = client.read_holding_registers if fc == 3 else client.read_input_registers
-        try:
-            # The line itself waits as long as its most patient device.
-            async with asyncio.timeout(timeout_s) if timeout_s < self.timeout_s else nullcontext():
-                response = await ask(addr, count=count, device_id=unit_id)
-        except (ModbusException, TimeoutError) as error:
-            raise DeviceError(
-                "timeout", f"registers {addr} to {addr + count - 1}: {str(error) or 'no answer'}"
-            ) from error
-        # pymodbus lets a reply with transaction id 0 pass as an answer to anything.
-        foreign = (self.numbered and response.transaction_id == 0) or response.dev_id != unit_id
-        if response.isError() and not foreign:
-            if response.exception_code in REFUSALS:
-                raise RefusedError(REFUSALS[response.exception_code])
-            raise DeviceError(f"exception {response.exception_code}", f"registers {addr} and following")
-        if foreign or response.function_code != fc or len(response.registers) != count:
-            raise DeviceError("foreign reply", f"unit {response.dev_id}, {len(response.registers)} registers")
-        return list(response.registers)
+
+def words_of(data: bytes) -> list[int]:
+    """Registers as numbers, from two bytes each, the high one first."""
+    return list(struct.unpack(f">{len(data) // 2}H", data))
 
 
 class Lines:

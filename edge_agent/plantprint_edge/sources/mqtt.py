@@ -1,14 +1,14 @@
 """Devices that publish over MQTT. A message is acknowledged to its broker once its readings are on our disk.
 
-aiomqtt acknowledges on arrival and hides whether the broker kept our session; the one private attribute used here
-(`_client`) gives both. A message that an agent took and could not store before it died is then delivered again.
+What an agent took and could not store before it died is then delivered again.
 """
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Protocol
 
 import aiomqtt
 import paho.mqtt.client as paho
@@ -24,6 +24,8 @@ from plantprint_edge.mappings import SHIPPED
 from plantprint_edge.payloads.paths import topic_of
 from plantprint_edge.payloads.sparkplug import rebirth_request
 from plantprint_edge.sources import Intake, SourceCounts
+from plantprint_edge.sources.mqtt_births import BirthFile
+from plantprint_edge.sources.mqtt_inbox import Arrived, Chunks, Inbox
 from plantprint_edge.sources.mqtt_routes import Router
 
 log = structlog.get_logger(__name__)
@@ -32,7 +34,15 @@ log = structlog.get_logger(__name__)
 TOPIC_BYTES_MAX = 65_536
 # Topics of an earlier configuration that are given up one by one; the rest is counted as it comes.
 GIVEN_UP_MAX = 1000
-_Ack = tuple[int, int, list[asyncio.Future[bool]]]
+BIRTHS_EVERY_S = 10
+
+
+class MqttIntake(Intake, Protocol):
+    """Where readings go, and can be put on the disk before their time."""
+
+    def close(self, chunks: Collection[asyncio.Future[bool]]) -> None:
+        """Have these chunks stored now, and not when they are full or old enough."""
+        ...
 
 
 class MqttReader:
@@ -42,12 +52,13 @@ class MqttReader:
         self,
         source: MqttSource,
         first_index: int,
-        intake: Intake,
+        intake: MqttIntake,
         clock: Clock,
         *,
         client_id: str,
         broker: Broker,
         environ: Mapping[str, str],
+        births_path: Path,
     ) -> None:
         self.counts = SourceCounts(source.name, "mqtt")
         self.connections = 0
@@ -61,18 +72,19 @@ class MqttReader:
         self._router = Router(source, first_index, self.counts, clock)
         self._given_up: set[str] = set()
         self._leaving: set[asyncio.Task[None]] = set()
-        # Messages of this connection: received, taken, and received before the broker had confirmed our topics.
-        self._received = self._taken = 0
-        self._kept: int | None = None
-        self._waiting_bytes = 0
         self._asked_s: dict[str, float] = {}
+        self._births = BirthFile(births_path, source.births_s_max)
+        self._router.recall(self._births.load())
+        self._births_seen = self._router.births_changed
 
     async def run(self) -> None:
         """Listen until cancelled, connecting again whenever the broker goes away."""
         while True:
             try:
-                async with self._connect(resolve(self._broker, self._environ)) as client:
-                    await self._listen(client)
+                client = self._client(resolve(self._broker, self._environ))
+                inbox = Inbox(client, self._source.queue_mb_max * 1_000_000, self._on_overflow, self._on_connect)
+                async with client:
+                    await self._listen(client, inbox)
             except (aiomqtt.MqttError, OSError, ValueError) as error:
                 self.counts.errors["connection"] += 1
                 log.warning(
@@ -81,7 +93,7 @@ class MqttReader:
             self._router.lost_sight()
             await asyncio.sleep(self._backoff.next_s())
 
-    def _connect(self, end: Endpoint) -> aiomqtt.Client:
+    def _client(self, end: Endpoint) -> aiomqtt.Client:
         five = self._source.version == "5"
         wishes = None
         if five:
@@ -89,7 +101,9 @@ class MqttReader:
             wishes.SessionExpiryInterval = self._source.session_expiry_s
             # What is larger by far than what is read the broker shall not even send.
             wishes.MaximumPacketSize = self._source.payload_bytes_max + TOPIC_BYTES_MAX
-        client = aiomqtt.Client(
+            # What is not acknowledged waits in memory.
+            wishes.ReceiveMaximum = self._source.receive_max
+        return aiomqtt.Client(
             end.host,
             end.port,
             username=end.username,
@@ -103,49 +117,42 @@ class MqttReader:
             timeout=end.connect_timeout_s,
             tls_context=_tls(end) if end.tls else None,
         )
-        self._watch(client._client)  # noqa: SLF001 - no public way in aiomqtt 2
-        return client
 
-    def _watch(self, inner: paho.Client) -> None:
-        """Acknowledge by ourselves, see whether the session was kept, and bound what waits to be read."""
-        inner.manual_ack_set(True)
-        connected, received = inner.on_connect, inner.on_message
-        self._received, self._taken, self._kept, self._waiting_bytes = 0, 0, None, 0
+    def _on_connect(self, session_kept: bool) -> None:
+        # Without a kept session a node may have died and come back while nobody listened.
+        if not session_kept:
+            self._router.forget_births()
+            self._births_have_changed()
 
-        def on_connect(of: paho.Client, data: Any, flags: Any, *more: Any) -> None:
-            # Without a kept session a node may have died and come back while nobody listened.
-            if not flags.session_present:
-                self._router.forget_births()
-            if connected is not None:
-                connected(of, data, flags, *more)
+    def _births_have_changed(self) -> None:
+        if self._births_seen != self._router.births_changed:
+            self._births_seen = self._router.births_changed
+            self._births.drop()
 
-        def on_message(of: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
-            if message.qos == 0 and self._waiting_bytes > self._source.queue_mb_max * 1_000_000:
-                self.counts.errors["overflow"] += 1
-                return
-            self._received += 1
-            self._waiting_bytes += len(message.payload)
-            if received is not None:
-                received(of, data, message)
+    def _on_overflow(self) -> None:
+        self.counts.errors["overflow"] += 1
 
-        inner.on_connect, inner.on_message = on_connect, on_message
-
-    async def _listen(self, client: aiomqtt.Client) -> None:
+    async def _listen(self, client: aiomqtt.Client, inbox: Inbox) -> None:
         # What a kept session holds comes at once, and iotcore answers nothing while 100 messages wait to be acknowledged.
-        reading = asyncio.create_task(self._take_all(client), name=f"{self._source.name} messages")
+        reading = asyncio.create_task(self._take_all(client, inbox), name=f"{self._source.name} messages")
         holding = asyncio.create_task(self._hold(), name=f"{self._source.name} held values")
+        keeping = asyncio.create_task(self._keep_births(), name=f"{self._source.name} births")
         try:
             await self._subscribe(client)
-            self._kept = self._received
+            inbox.confirmed()
             await self._ask_births(client)
-            done, _ = await asyncio.wait([reading, holding], return_when=asyncio.FIRST_EXCEPTION)
+            done, _ = await asyncio.wait([reading, holding, keeping], return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
                 task.result()
         finally:
-            ending = [reading, holding, *self._leaving]
+            ending = [reading, holding, keeping, *self._leaving]
             for task in ending:
                 task.cancel()
             await asyncio.wait(ending)
+            # From here on nobody listens.
+            if lives := self._router.lives():
+                self._births.prepare(lives)
+                self._births.publish()
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         filters = self._router.filters()
@@ -159,30 +166,27 @@ class MqttReader:
         self.connections += 1
         log.info("mqtt_source_connected", source=self._source.name, topics=len(filters))
 
-    async def _take_all(self, client: aiomqtt.Client) -> None:
-        acks: asyncio.Queue[_Ack] = asyncio.Queue()
-        acker = asyncio.create_task(_acknowledge(client, acks), name=f"{self._source.name} acks")
+    async def _take_all(self, client: aiomqtt.Client, inbox: Inbox) -> None:
+        acker = asyncio.create_task(inbox.acknowledge(), name=f"{self._source.name} acks")
         try:
-            async for message in client.messages:
-                await acks.put((message.mid, message.qos, await self._take(client, message)))
+            while True:
+                arrived = await inbox.next()
+                inbox.taken(arrived, await self._take(client, arrived))
+                if urgent := inbox.urgent(self._source.unacked_max):
+                    self._intake.close(urgent)
         finally:
             acker.cancel()
             with suppress(asyncio.CancelledError):
                 await acker
 
-    async def _take(self, client: aiomqtt.Client, message: aiomqtt.Message) -> list[asyncio.Future[bool]]:
+    async def _take(self, client: aiomqtt.Client, arrived: Arrived) -> Chunks:
         self.counts.polls += 1
-        payload = bytes(message.payload or b"")
-        self._taken += 1
-        self._waiting_bytes -= len(payload)
-        # What comes before our topics are confirmed was kept for us, and is as old as it may be.
-        kept = self._kept is None or self._taken <= self._kept
-        topic = str(message.topic)
-        if not self._router.route(topic):
+        if not self._router.route(arrived.topic):
             self.counts.errors["former topic"] += 1
-            self._give_up(client, topic)
+            self._give_up(client, arrived.topic)
             return []
-        rows = self._router.read(topic, payload, retained=kept or bool(message.retain))
+        rows = self._router.read(arrived.topic, arrived.payload, retained=arrived.kept)
+        self._births_have_changed()
         await self._ask_births(client)
         return await self._intake.put(rows) if rows else []
 
@@ -213,15 +217,15 @@ class MqttReader:
             if rows := self._router.held():
                 await self._intake.put(rows)
 
-
-async def _acknowledge(client: aiomqtt.Client, acks: "asyncio.Queue[_Ack]") -> None:
-    """Acknowledge in order of arrival, as MQTT demands, each message after its chunks."""
-    while True:
-        mid, qos, chunks = await acks.get()
-        if chunks:
-            await asyncio.wait(chunks)
-        if qos:
-            client._client.ack(mid, qos)  # noqa: SLF001 - see the module's first lines
+    async def _keep_births(self) -> None:
+        """Keep on disk what Sparkplug nodes said at their birth, with the time until which it held."""
+        while True:
+            await asyncio.sleep(BIRTHS_EVERY_S)
+            seen, lives = self._births_seen, self._router.lives()
+            if lives:
+                await asyncio.to_thread(self._births.prepare, lives)
+                if seen == self._births_seen:
+                    self._births.publish()
 
 
 async def _unsubscribe(client: aiomqtt.Client, topic: str) -> None:

@@ -1,6 +1,6 @@
 """From topic and payload to rows: which rule reads a message, which channel its values fill, what is refused and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -14,7 +14,7 @@ from plantprint_edge.config.mqtt import MqttSource, MqttValue
 from plantprint_edge.payloads import Decoded, Found, Limits, PayloadError
 from plantprint_edge.payloads.mapped import Arrival, decode
 from plantprint_edge.payloads.numbers import at_decimals, unit_factor
-from plantprint_edge.payloads.sparkplug_nodes import ALIAS, SEQUENCE
+from plantprint_edge.payloads.sparkplug_nodes import ALIAS, SEQUENCE, Life, Nodes
 from plantprint_edge.sources import SourceCounts
 from plantprint_edge.sources.mqtt_streams import Stream, Target, stranger, streams_of
 
@@ -183,11 +183,32 @@ class Router:
         """Nodes (`group/node`) that may be asked for their birth and need to be, with the pause between two times."""
         return [(name, pause_s) for nodes, pause_s in self._asking for name in nodes.wants_birth]
 
+    @property
+    def births_changed(self) -> int:
+        """Grows whenever `lives` become others."""
+        return sum(nodes.changes for nodes in self._nodes())
+
+    def lives(self) -> dict[str, Life]:
+        """What is known of Sparkplug nodes, for a restart."""
+        lives: dict[str, Life] = {}
+        for nodes in self._nodes():
+            for name, life in nodes.lives().items():
+                known = lives.get(name)
+                lives[name] = Life(life.bdseq, {**known.births, **life.births}) if known else life
+        return lives
+
+    def recall(self, lives: Mapping[str, Life]) -> None:
+        """Go on with what was known before a restart."""
+        for nodes in self._nodes():
+            nodes.recall(lives)
+
+    def _nodes(self) -> Iterable[Nodes]:
+        return {id(stream.nodes): stream.nodes for stream in self.streams if stream.nodes is not None}.values()
+
     def forget_births(self) -> None:
         """The broker kept nothing for us: what Sparkplug nodes said of themselves may no longer hold."""
-        for stream in self.streams:
-            if stream.nodes is not None:
-                stream.nodes.forget()
+        for nodes in self._nodes():
+            nodes.forget()
 
     def lost_sight(self) -> None:
         """The broker is away: who is alive is not known until each speaks again."""

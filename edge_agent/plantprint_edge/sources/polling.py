@@ -4,7 +4,6 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import structlog
 
@@ -50,10 +49,13 @@ class Poller(ABC):
         """Poll until cancelled."""
         try:
             while True:
-                await asyncio.sleep(self._until_next_s())
+                await sleep_until(time.monotonic() + self._until_next_s())
                 try:
-                    async with self._shared.retrying() if self._failures >= PATIENCE else nullcontext():
+                    if self._failures < PATIENCE:
                         await self.poll()
+                    else:
+                        async with self._shared.retrying():
+                            await self.poll()
                 except DeviceError as error:
                     self._failed(error)
                     # A reply on its way for longer than this is lost; where it carries no number it must not meet us.
