@@ -52,6 +52,19 @@ class FootprintInput(Answer):
     primary_data_share_percent: DecimalText | None = Field(description="As the supplier states it.")
 
 
+class LeftPart(Answer):
+    """What left the batch beside its good output, so that its product carries less than the batch caused."""
+
+    kind: Literal["rework", "co-product"]
+    quantity: DecimalText
+    unit: str = Field(examples=["kg"])
+    takers: list[str] = Field(
+        examples=[["B-13"]], description="Who used it; for rework all that used any of the batch."
+    )
+    kg_co2e: DecimalText
+    own_kg_co2e: DecimalText = Field(description="What of that was made here, not brought by materials.")
+
+
 class CoProducts(Answer):
     """How the burden was divided among the products of the batch."""
 
@@ -99,6 +112,7 @@ class ProductFootprint(Answer):
     upstream: FootprintPart
     total: FootprintPart
     inputs: list[FootprintInput]
+    left: list[LeftPart]
     ancestors: int = Field(description="Lots that a part of this one comes from.")
     co_products: CoProducts | None
     primary_data_share_percent: DecimalText | None
@@ -121,7 +135,6 @@ class BatchFootprint(Batch):
     at: Instant = Field(description="The site's time at which this was known.")
     boundary: Literal["gate-to-gate"] = "gate-to-gate"
     method: Literal["location-based"] = "location-based"
-    kg_co2e_per_unit: DecimalText | None = Field(description="Per unit of quantity, to nine decimals.")
     direct_kg_co2e: DecimalText | None = Field(description="Posted from processing; null while the batch runs.")
     idle_kg_co2e: DecimalText | None = Field(description="Posted from idle time; null while the batch runs.")
     by_step: list[StepShare]

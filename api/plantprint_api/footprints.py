@@ -11,9 +11,10 @@ from plantprint.ledger import Net, PostingKey
 from plantprint.plant.model import Plant, Source
 from plantprint.product_json import product_json
 from plantprint.quantities import MICRO, decimal_text, micro, round_half_even
-from plantprint.times import format_instant, to_ms
+from plantprint.times import format_instant, from_ms, parse_instant
 from plantprint_api.context import Context
 from plantprint_api.database import Row
+from plantprint_api.hourly import load_series
 from plantprint_api.products import Asked, posting_key, product_of
 from plantprint_api.rows import decimal, instant
 
@@ -39,9 +40,11 @@ async def settled(ctx: Context, site: str, plant: Plant | None, batches: Sequenc
         nets.setdefault(row["batch"], {})[posting_key(row, row["batch"])] = row["amount"]
     sources = plant.sources if plant else ()
     library = await load_library(ctx, sources)
+    entered = {(key.source, key.entered_ms) for net in nets.values() for key in net}
+    series = await load_series(ctx, site, plant, entered)
     by_name = {row["batch"]: row for row in batches}
     return {
-        batch: footprint(net, sources, library, _quantity_micro(by_name[batch]), by_name[batch]["unit"])
+        batch: footprint(net, sources, library, _quantity_micro(by_name[batch]), by_name[batch]["unit"], series=series)
         for batch, net in nets.items()
     }
 
@@ -72,7 +75,10 @@ def batch_item(row: Row, result: Footprint | None) -> dict[str, Any]:
         "quantity": decimal(row["quantity"]),
         "started_at": instant(row["started_at"]),
         "ended_at": instant(row["ended_at"]),
+        "output_reported": row["output_reported"],
         "partial_footprint_kg_co2e": total,
+        "kg_co2e_per_unit": per_unit(total, decimal(row["quantity"])),
+        "footprint_status": row["footprint_status"],
         "includes_open_hour": live is not None,
         "incomplete": None if incomplete is None else incomplete or row["has_reasons"],
     }
@@ -98,7 +104,10 @@ async def batch_footprint(ctx: Context, row: Row, asked: Asked = NOW) -> dict[st
     live: Mapping[str, Any] | None = row["live"] if asked == NOW else None
     if live is not None:
         library = await load_library(ctx, plant.sources)
-        answer = _running(row, live, _of_live(row, live, plant.sources, library))
+        net = _live_net(row, live)
+        series = await load_series(ctx, row["site"], plant, {(key.source, key.entered_ms) for key in net})
+        shown = footprint(net, plant.sources, library, _quantity_micro(row), row["unit"], series=series)
+        answer = _running(row, live, shown)
         return answer | {"by_step": _by_step(live.get("by_step") or {}, plant)} | how
     result = found.own if found.net else None
     steps = result.to_json()["by_step"] if result else {}
@@ -128,15 +137,15 @@ def _running(row: Row, live: Mapping[str, Any], result: Footprint) -> dict[str, 
     }
 
 
-def _of_live(row: Row, live: Mapping[str, Any], sources: Iterable[Source], library: Mapping[str, Factor]) -> Footprint:
-    """The amounts of a live row as if posted in one piece: good for sums per source, scope and factor only."""
+def _live_net(row: Row, live: Mapping[str, Any]) -> Net:
+    """The amounts of a live row as if posted in one piece per hour of entry: good for sums per source, scope and factor."""
     net: Net = {}
+    begun_at = instant(row["started_at"]) if row["started_at"] else instant(from_ms(0))
     for source, part in (live.get("by_source") or {}).items():
-        key = PostingKey(
-            0, "batch", row["batch"], "", "", source, to_ms(row["started_at"]) if row["started_at"] else 0, 3
-        )
-        net[key] = round_half_even(*(Decimal(part["amount"]) * MICRO).as_integer_ratio())
-    return footprint(net, sources, library, _quantity_micro(row), row["unit"])
+        for at, amount in part.get("entered", {begun_at: part["amount"]}).items():
+            key = PostingKey(0, "batch", row["batch"], "", "", source, parse_instant(at), 3)
+            net[key] = round_half_even(*(Decimal(amount) * MICRO).as_integer_ratio())
+    return net
 
 
 def _breakdown(result: Footprint | None, unit: str) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from plantprint.product import OPEN_STEP, ProductFootprint, Reach, product_footp
 from plantprint.product_lines import Valuing, background
 from plantprint.production import Batch
 from plantprint.quantities import MICRO, micro, round_half_even
-from plantprint.times import from_ms, hour_floor, to_ms
+from plantprint.times import from_ms, hour_floor, parse_instant, to_ms
 from plantprint_api.context import Context
 from plantprint_api.database import Row
+from plantprint_api.hourly import load_series
 
 _CERTIFIED_MS = 366 * 86_400_000  # how far the instant of a certificate may lie from the hours that it covers
 
@@ -63,6 +64,8 @@ async def product_of(ctx: Context, row: Row, plant: Plant, now_ms: int, asked: A
         for lot, one in known.items():
             if one["live"] is not None:
                 nets[lot] |= _open_part(lot, one["live"], nets[lot], now_ms)
+    entered = {(key.source, key.entered_ms) for net in nets.values() for key in net}
+    valuing = replace(valuing, series=await load_series(ctx, site, plant, entered, asked.known_at))
     market_issues: tuple[Issue, ...] = ()
     if plant.market is not None:
         market, market_issues = await _market(ctx, site, plant, valuing, nets, asked)
@@ -85,7 +88,8 @@ async def product_of(ctx: Context, row: Row, plant: Plant, now_ms: int, asked: A
         net, ordered = nets[batch], batches.get(batch)
         view = valuing.view if asked != Asked() else None
         quantity, unit = (ordered.quantity_micro, ordered.unit) if ordered else (None, "")
-        return Product(product, footprint(net, plant.sources, valuing.library, quantity, unit, view), net)
+        own = footprint(net, plant.sources, valuing.library, quantity, unit, view, valuing.series)
+        return Product(product, own, net)
 
     return await asyncio.to_thread(work)
 
@@ -152,16 +156,20 @@ def posting_key(row: Row, batch: str) -> PostingKey:
 
 
 def _open_part(lot: str, live: Mapping[str, Any], posted: Net, now_ms: int) -> Net:
-    """What a live row knows beyond the postings, in one piece per source."""
-    sums: dict[str, int] = {}
+    """What a live row knows beyond the postings, in one piece per source, or per hour of entry where it tells that."""
+    sums: dict[tuple[str, int], int] = {}
+    hour_ms, told = hour_floor(now_ms), live.get("by_source") or {}
     for key, amount in posted.items():
-        sums[key.source] = sums.get(key.source, 0) + amount
+        slot = (key.source, key.entered_ms if "entered" in told.get(key.source, ()) else hour_ms)
+        sums[slot] = sums.get(slot, 0) + amount
     found: Net = {}
-    for source, part in (live.get("by_source") or {}).items():
-        amount = round_half_even(*(Decimal(part["amount"]) * MICRO).as_integer_ratio()) - sums.get(source, 0)
-        hour_ms = hour_floor(now_ms)
-        if amount:
-            found[PostingKey(hour_ms, "batch", lot, "", OPEN_STEP, source, hour_ms, Quality.MEASURED)] = amount
+    for source, part in told.items():
+        entered = {parse_instant(at): amount for at, amount in part.get("entered", {}).items()}
+        for entered_ms, text in (entered or {hour_ms: part["amount"]}).items():
+            amount = round_half_even(*(Decimal(text) * MICRO).as_integer_ratio()) - sums.get((source, entered_ms), 0)
+            if amount:
+                key = PostingKey(hour_ms, "batch", lot, "", OPEN_STEP, source, entered_ms, Quality.MEASURED)
+                found[key] = amount
     return found
 
 

@@ -35,18 +35,53 @@ from alert where state <> 'resolved' or alert_id = any(%(known)s::uuid[]);
 
 -- name: batches
 select b.site, b.batch, b.product, b.quantity, b.unit, b.status, b.started_at, b.ended_at, l.body as live,
-       exists (select from batch_reason r where r.site = b.site and r.batch = b.batch) as has_reasons
+       exists (select from batch_reason r where r.site = b.site and r.batch = b.batch)
+           or exists (select from batch_missing m where m.site = b.site and m.batch = b.batch) as has_reasons,
+       coalesce((select s.status from batch_settlement s
+                 where s.site = b.site and s.batch = b.batch and l.body is null), 'provisional') as footprint_status,
+       exists (select from production_event o
+               where o.site = b.site and o.kind = 'output' and btrim(o.body ->> 'batch') = b.batch
+                 and coalesce(nullif(o.body ->> 'kind', ''), 'good') = 'good'
+                 and not exists (select from production_event w where w.site = o.site and w.source = o.source
+                                 and w.kind = 'withdraw' and btrim(w.body ->> 'event_id') = o.event_id))
+           as output_reported
 from batch b left join live l on l.site = b.site and l.kind = 'batch' and l.id = b.batch
 where (%(site)s::text is null or b.site = %(site)s)
   and (%(statuses)s::text[] is null or b.status = any(%(statuses)s))
+  and not b.batch = any(%(without)s)
+  and (%(named)s::text is null or strpos(lower(b.batch), lower(%(named)s)) > 0
+       or strpos(lower(b.product), lower(%(named)s)) > 0)
   and (%(cursor_batch)s::text is null
        or (coalesce(b.started_at, '-infinity'), b.site, b.batch)
           < (%(cursor_at)s::timestamptz, %(cursor_site)s, %(cursor_batch)s))
 order by coalesce(b.started_at, '-infinity') desc, b.site desc, b.batch desc limit %(limit)s;
 
+-- name: waiting_batches
+with latest as (
+    select b.batch, b.status,
+           exists (select from live l where l.site = b.site and l.kind = 'batch' and l.id = b.batch) as is_live,
+           exists (select from production_event o
+                   where o.site = b.site and o.kind = 'output' and btrim(o.body ->> 'batch') = b.batch
+                     and coalesce(nullif(o.body ->> 'kind', ''), 'good') = 'good') as output_reported
+    from batch b where b.site = %(site)s and b.status in ('finished', 'shipped')
+    order by b.started_at desc nulls last limit %(limit)s
+)
+select batch from latest
+where status = 'finished' and is_live and not output_reported and exists (select from latest where output_reported)
+order by batch;
+
 -- name: batch
 select b.site, b.batch, b.product, b.quantity, b.unit, b.status, b.started_at, b.ended_at, l.body as live,
-       exists (select from batch_reason r where r.site = b.site and r.batch = b.batch) as has_reasons
+       exists (select from batch_reason r where r.site = b.site and r.batch = b.batch)
+           or exists (select from batch_missing m where m.site = b.site and m.batch = b.batch) as has_reasons,
+       coalesce((select s.status from batch_settlement s
+                 where s.site = b.site and s.batch = b.batch and l.body is null), 'provisional') as footprint_status,
+       exists (select from production_event o
+               where o.site = b.site and o.kind = 'output' and btrim(o.body ->> 'batch') = b.batch
+                 and coalesce(nullif(o.body ->> 'kind', ''), 'good') = 'good'
+                 and not exists (select from production_event w where w.site = o.site and w.source = o.source
+                                 and w.kind = 'withdraw' and btrim(w.body ->> 'event_id') = o.event_id))
+           as output_reported
 from batch b left join live l on l.site = b.site and l.kind = 'batch' and l.id = b.batch
 where b.batch = %(batch)s and (%(site)s::text is null or b.site = %(site)s) order by b.site limit 2;
 
@@ -67,6 +102,19 @@ where (factor_id = any(%(ids)s) or body ->> 'subject' = any(%(ids)s))
   and (%(known_at)s::timestamptz is null or known_at <= %(known_at)s)
 order by factor_id, version;
 
+-- name: factor_series
+select s.series, s.version, s.zone, s.credit, h.hour_at, h.direct_kg_per_kwh, h.life_cycle_kg_per_kwh, h.is_estimated
+from (
+    select distinct on (series) series, version, zone, credit from factor_series
+    where site = %(site)s and series = any(%(series)s)
+      and (%(known_at)s::timestamptz is null or known_at <= %(known_at)s)
+    order by series, version desc
+) s left join lateral (
+    select distinct on (hour_at) * from factor_hour
+    where site = %(site)s and series = s.series and hour_at = any(%(hours)s::timestamptz[]) and version <= s.version
+    order by hour_at, version desc
+) h on true;
+
 -- name: lot_net
 select account_id as batch, hour_at, work_unit, step, source, entered_at, quality, portion,
        sum(amount)::bigint as amount
@@ -76,42 +124,11 @@ where site = %(site)s and account_kind = 'batch' and account_id = any(%(lots)s)
 group by account_id, hour_at, work_unit, step, source, entered_at, quality, portion having sum(amount) <> 0;
 
 -- name: lot_events
-with named as (
-    select source, event_id from production_event
-    where site = %(site)s and kind in ('order', 'lot', 'material_use', 'output', 'return', 'scrap')
-      and btrim(body ->> 'batch') = any(%(lots)s)
-    union
-    select source, event_id from production_event
-    where site = %(site)s and kind in ('lot', 'material_use', 'output', 'return', 'scrap')
-      and btrim(body ->> 'lot') = any(%(lots)s)
-    union
-    select source, event_id from production_event
-    where site = %(site)s and kind in ('lot', 'material_use', 'output', 'return', 'scrap')
-      and btrim(body ->> 'as_lot') = any(%(lots)s)
-), about as (
-    select e.* from named n
-    join production_event e on e.site = %(site)s and e.source = n.source and e.event_id = n.event_id
-    union all
-    select w.* from named n
-    join production_event w on w.site = %(site)s and w.source = n.source and w.kind = 'withdraw'
-                            and btrim(w.body ->> 'event_id') = n.event_id
-)
-select source, event_id, revision, kind, at, body from about
+select source, event_id, revision, kind, at, body from pp_lot_events(%(site)s, %(lots)s::text[])
 where %(known_at)s::timestamptz is null or recorded_at <= %(known_at)s;
 
 -- name: certificates
-with named as (
-    select source, event_id from production_event
-    where site = %(site)s and kind = 'certificate' and at between %(from_at)s and %(to_at)s
-), about as (
-    select e.* from named n
-    join production_event e on e.site = %(site)s and e.source = n.source and e.event_id = n.event_id
-    union all
-    select w.* from named n
-    join production_event w on w.site = %(site)s and w.source = n.source and w.kind = 'withdraw'
-                            and btrim(w.body ->> 'event_id') = n.event_id
-)
-select source, event_id, revision, kind, at, body from about
+select source, event_id, revision, kind, at, body from pp_certificates(%(site)s, %(from_at)s, %(to_at)s)
 where %(known_at)s::timestamptz is null or recorded_at <= %(known_at)s;
 
 -- name: site_import
@@ -201,6 +218,35 @@ where (%(site)s::text is null or site = %(site)s) and (%(open)s::boolean is null
        or (at, site, code, place) < (%(cursor_at)s::timestamptz, %(cursor_site)s, %(cursor_code)s, %(cursor_place)s))
 order by at desc, site desc, code desc, place desc limit %(limit)s;
 
+-- name: issue_groups
+with asked as (
+    select *, case when %(by_place)s then place else '' end as group_place from issue
+    where (%(site)s::text is null or site = %(site)s) and (%(open)s::boolean is null or open = %(open)s)
+      and (%(code)s::text is null or code = %(code)s)
+), grouped as (
+    select site, code, group_place, count(*) as issues, count(*) filter (where open) as open_issues,
+           count(distinct place) as places, min(at) as first_at, max(at) as last_at
+    from asked group by site, code, group_place
+), shown as (
+    select * from grouped
+    where %(cursor_at)s::timestamptz is null
+          or (last_at, site, code, group_place)
+             < (%(cursor_at)s::timestamptz, %(cursor_site)s, %(cursor_code)s, %(cursor_place)s)
+    order by last_at desc, site desc, code desc, group_place desc limit %(limit)s
+)
+select g.*, newest.message, newest.remedy, named.newest_places,
+       exists (select from batch b where b.site = g.site and b.batch = named.newest_places[1]) as of_batches
+from shown g
+cross join lateral (
+    select message, remedy from asked a where a.site = g.site and a.code = g.code and a.group_place = g.group_place
+    order by at desc, place limit 1) newest
+cross join lateral (
+    select array_agg(place order by at desc, place) as newest_places from (
+        select place, max(at) as at from asked a
+        where a.site = g.site and a.code = g.code and a.group_place = g.group_place
+        group by place order by max(at) desc, place limit %(places)s) p) named
+order by g.last_at desc, g.site desc, g.code desc, g.group_place desc;
+
 -- name: refused
 select (select count(*) from dead_letter) as dead_letters,
        (select coalesce(sum(seen), 0)::bigint from dead_letter) as dead_letters_seen,
@@ -212,11 +258,12 @@ select (select count(*) from dead_letter) as dead_letters,
 
 -- name: series
 select site, to_timestamp(floor(extract(epoch from hour_at) / %(step_s)s) * %(step_s)s) as at,
-       work_unit, step, source, sum(amount)::bigint as amount
+       work_unit, step, source, case when source = any(%(hourly)s) then entered_at end as entered_at,
+       sum(amount)::bigint as amount
 from posting
 where site = %(site)s and hour_at >= %(from_at)s and hour_at < %(to_at)s and account_kind not in ('export', 'stock')
-group by 1, 2, 3, 4, 5 having sum(amount) <> 0
-order by 2, 3, 4, 5 limit %(limit)s;
+group by 1, 2, 3, 4, 5, 6 having sum(amount) <> 0
+order by 2, 3, 4, 5, 6 limit %(limit)s;
 
 -- name: postings_behind
 select hour_at, work_unit, step, source, entered_at, quality, portion, amount, cause, known_at from posting

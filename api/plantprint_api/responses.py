@@ -8,6 +8,7 @@ DecimalText = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", examples=["
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T08:00:00Z"])]
 Status = Literal["live", "late", "missing"]
 BatchStatus = Literal["planned", "running", "finished", "shipped"]
+FootprintStatus = Literal["provisional", "final", "revised"]
 AlertState = Literal["pending", "firing", "resolved"]
 
 Item = TypeVar("Item")
@@ -144,7 +145,14 @@ class Batch(Answer):
     status: BatchStatus
     started_at: Instant | None
     ended_at: Instant | None
+    output_reported: bool = Field(
+        description="Good output of it was reported. `finished` alone says that no job of it is known to run any more."
+    )
     partial_footprint_kg_co2e: DecimalText | None = Field(description="Gate to gate; null while nothing is known.")
+    kg_co2e_per_unit: DecimalText | None = Field(description="Gate to gate per unit of quantity, to nine decimals.")
+    footprint_status: FootprintStatus = Field(
+        description="`final` when every hour and idle window of it is settled, `revised` when a fact came after that."
+    )
     includes_open_hour: bool = Field(description="True: from the live picture, open hours included, not yet settled.")
     incomplete: bool | None = Field(
         description="True where missing meter data or wrong facts of its materials touch the batch; null if unknown."
@@ -277,6 +285,22 @@ class IssueInfo(Answer):
     last_seen_at: Instant
     seen: int
     open: bool
+
+
+class IssueGroup(Answer):
+    """Issues of one code, or of one code at one place, as one line for people; text is that of the latest."""
+
+    site: str = Field(examples=["dyehouse"])
+    code: str = Field(examples=["batch-incomplete"])
+    issues: int = Field(examples=[14], description="How many issues the line stands for, by hour or event.")
+    open_issues: int = Field(examples=[14])
+    places: int = Field(examples=[9])
+    newest_places: list[str] = Field(examples=[["B-12", "B-11"]], description="The latest few of its places.")
+    of_batches: bool = Field(description="True where its places are batches.")
+    message: str
+    remedy: str
+    first_at: Instant
+    last_at: Instant
 
 
 class QualityInfo(Answer):

@@ -166,14 +166,35 @@ def test_each_shard_has_a_fixed_client_id_of_its_own() -> None:
     assert sorted(env["PLANTPRINT_COLLECTOR_SLOTS"]["value"]) == list("0123456789abcdef")
 
 
-def test_the_api_is_probed_where_it_answers() -> None:
-    api = WORKLOADS["plantprint-api"]
-    container = _container(api)
-    assert api["spec"]["replicas"] == 2
-    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
-    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+@pytest.mark.parametrize("workload", [w for w in WORKLOADS.values() if w["kind"] != "Job"], ids=lambda w: w["kind"])
+def test_whoever_serves_is_probed_where_it_answers(workload: Manifest) -> None:
+    """On the only port, by name; alive and ready are two questions, and dead takes longer than not ready."""
+    container = _container(workload)
     (port,) = container["ports"]
+    ready, alive = container["readinessProbe"], container["livenessProbe"]
+    assert ready["httpGet"] == {"path": "/readyz", "port": port["name"]}
+    assert alive["httpGet"] == {"path": "/healthz", "port": port["name"]}
+    assert alive["periodSeconds"] * alive["failureThreshold"] > ready["periodSeconds"] * ready["failureThreshold"]
+
+
+def test_the_api_listens_where_it_is_probed() -> None:
+    api = WORKLOADS["plantprint-api"]
+    assert api["spec"]["replicas"] == 2
+    assert _container(api)["args"] == ["serve", "--host", "0.0.0.0"]
+    (port,) = _container(api)["ports"]
     assert port == {"name": "http", "containerPort": int(_settings()["PLANTPRINT_HTTP_PORT"])}
+
+
+def test_the_collector_listens_where_it_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback unless told otherwise: only the pod tells it otherwise."""
+    container = _container(WORKLOADS["plantprint-collector"])
+    assert CollectorSettings(database_url=SecretStr("postgresql:///plantprint")).metrics_host == "127.0.0.1"
+    for variable in container["env"]:
+        if "value" in variable:
+            monkeypatch.setenv(variable["name"], variable["value"])
+    settings = CollectorSettings(database_url=SecretStr("postgresql:///plantprint"))
+    assert settings.metrics_host == "0.0.0.0"
+    assert container["ports"] == [{"name": "pages", "containerPort": settings.metrics_port}]
 
 
 @workloads
@@ -217,10 +238,13 @@ def test_the_network_is_closed_but_for_what_is_needed() -> None:
     for name in ("plantprint-api", "plantprint-collector"):
         selector = policies[name]["podSelector"]["matchLabels"]
         assert [n for n, each in WORKLOADS.items() if _selects(selector, _pod_labels(each))] == [name]
-    (rule,) = policies["plantprint-api"]["ingress"]
-    assert [port["port"] for port in rule["ports"]] == [
-        port["name"] for port in _container(WORKLOADS["plantprint-api"])["ports"]
-    ]
+        (rule,) = policies[name]["ingress"]
+        assert [port["port"] for port in rule["ports"]] == [
+            port["name"] for port in _container(WORKLOADS[name])["ports"]
+        ]
+    (scraper,) = policies["plantprint-collector"]["ingress"][0]["from"]
+    assert scraper["namespaceSelector"]["matchLabels"], "not from everywhere"
+    assert policies["plantprint-collector"]["policyTypes"] == ["Ingress", "Egress"]
     assert {port["port"] for rule in policies["plantprint-collector"]["egress"] for port in rule["ports"]} == {
         1883,
         8883,

@@ -9,10 +9,11 @@ import fixtures_api as f
 import httpx
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from plantprint.factors import builtin_factors, latest
 from plantprint.footprint import footprint
-from plantprint.times import HOUR_MS, format_instant
+from plantprint.times import HOUR_MS, format_instant, from_ms
 
 pytestmark = pytest.mark.integration
 
@@ -59,6 +60,55 @@ async def test_batches_of_every_status_are_listed_with_their_footprints(client: 
     assert by_name["B-100"]["partial_footprint_kg_co2e"] == expected.kg_co2e
     assert not by_name["B-100"]["includes_open_hour"]
     assert by_name["B-400"]["partial_footprint_kg_co2e"] is None
+    assert by_name["B-400"]["kg_co2e_per_unit"] is None
+    whole = await _get(client, "/v1/batches/B-100/footprint")
+    assert by_name["B-100"]["kg_co2e_per_unit"] == whole["kg_co2e_per_unit"]
+    assert {i["footprint_status"] for i in items} == {"provisional"}
+    assert not any(i["output_reported"] for i in items)
+
+
+async def test_a_batch_says_how_far_it_is_settled_and_whether_its_output_is_known(
+    client: httpx.AsyncClient, database_url: str
+) -> None:
+    """Final is never said while an hour is open; missing readings count also when no lot is wrong."""
+    with psycopg.connect(database_url) as conn:
+        for batch in ("B-100", "B-103"):
+            conn.execute("insert into batch_settlement values (%s, %s, 'final', now())", (f.SITE, batch))
+        conn.execute("insert into batch_missing values (%s, 'B-101', now(), 5000)", (f.SITE,))
+        for n, (batch, kind) in enumerate((("B-100", "good"), ("B-101", "rework"))):
+            conn.execute(
+                "insert into production_event values (%s, 'mes', %s, 0, 'output', now(), %s)",
+                (f.SITE, f"out-{n}", Jsonb({"batch": batch, "kind": kind, "quantity": 5})),
+            )
+    found = {i["batch"]: i for i in (await _get(client, "/v1/batches"))["items"]}
+    assert {name: i["footprint_status"] for name, i in found.items() if i["footprint_status"] != "provisional"} == {
+        "B-100": "final"
+    }
+    assert [name for name, i in found.items() if i["output_reported"]] == ["B-100"]
+    assert [found[name]["incomplete"] for name in ("B-100", "B-101")] == [False, True]
+
+
+async def test_issues_are_grouped_by_kind_and_by_place(client: httpx.AsyncClient, database_url: str) -> None:
+    with psycopg.connect(database_url) as conn:
+        for n, place in enumerate(["B-100", "B-101", "B-101", "m1", "m2", "m3", "m4", "m5"]):
+            conn.execute(
+                "insert into issue (site, code, place, message, remedy, at, open) values (%s, %s, %s, %s, 'wait', %s, %s)",
+                (f.SITE, "batch-incomplete", place, f"word {n}", from_ms(f.NOW_MS + n * 3_600_000), n != 7),
+            )
+    first, *others = (await _get(client, "/v1/issue-groups", by="code"))["items"]
+    assert (first["code"], first["issues"], first["open_issues"], first["places"]) == ("batch-incomplete", 8, 7, 7)
+    assert first["newest_places"] == ["m5", "m4", "m3", "m2", "m1"]
+    assert (first["message"], first["first_at"], first["last_at"]) == (
+        "word 7", "2026-11-24T08:30:00Z", "2026-11-24T15:30:00Z",
+    )  # fmt: skip
+    assert len(others) == 2
+    by_place = (await _get(client, "/v1/issue-groups", code="batch-incomplete", open="true"))["items"]
+    assert [(g["newest_places"], g["issues"], g["of_batches"]) for g in by_place][-2:] == [
+        (["B-101"], 2, True),
+        (["B-100"], 1, True),
+    ]
+    assert len(by_place) == 6
+    assert len((await _get(client, "/v1/issues"))["items"]) == 10, "the raw list stays"
 
 
 async def test_pages_of_a_list_add_up_to_the_list(client: httpx.AsyncClient) -> None:
@@ -67,6 +117,7 @@ async def test_pages_of_a_list_add_up_to_the_list(client: httpx.AsyncClient) -> 
         ("/v1/batches", "batch"),
         ("/v1/shipments", "shipment"),
         ("/v1/issues", "code"),
+        ("/v1/issue-groups", "code"),
     ):
         whole = [i[name] for i in (await _get(client, path))["items"]]
         walked: list[str] = []
@@ -93,6 +144,8 @@ async def test_lists_can_be_narrowed(client: httpx.AsyncClient) -> None:
     both = await _get(client, "/v1/batches", status="finished,shipped")
     assert {i["status"] for i in both["items"]} == {"finished", "shipped"}
     assert (await _get(client, "/v1/batches", site="elsewhere"))["items"] == []
+    for named, count in (("b-10", 4), ("POPLIN", 7), ("%", 0), ("_", 0)):
+        assert len((await _get(client, "/v1/batches", named=named))["items"]) == count
     assert len((await _get(client, "/v1/alerts", state="firing"))["items"]) == 1
     assert (await _get(client, "/v1/alerts", state="resolved"))["items"] == []
     assert len((await _get(client, "/v1/issues", open="true"))["items"]) == 2

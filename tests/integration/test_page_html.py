@@ -7,6 +7,7 @@ import fixtures_api as f
 import httpx
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from plantprint.times import from_ms
 
@@ -71,9 +72,76 @@ async def test_issues_speak_chinese_with_their_place_and_what_is_unknown_stays_a
 
 
 async def test_every_page_has_one_first_heading(client: httpx.AsyncClient) -> None:
-    paths = ("/", "/batches/B-100", "/batches/B-100/explain", "/compare?a=B-100&b=B-101", "/shipments/S-101", "/docs")
+    paths = (
+        "/",
+        "/batches",
+        "/issues",
+        "/batches/B-100",
+        "/batches/B-100/explain",
+        "/compare?a=B-100&b=B-101",
+        "/shipments/S-101",
+        "/docs",
+    )
     for path in paths:
         assert (await _page(client, path)).count("<h1") == 1, path
+
+
+async def test_finished_batches_are_listed_on_the_live_page_and_all_of_them_page_by_page(
+    client: httpx.AsyncClient, database_url: str
+) -> None:
+    """A batch between two steps is no finished one: where outputs are reported, it has none and its hour is open."""
+    with psycopg.connect(database_url) as conn:
+        f.insert_batch(conn, "B-099", "finished", f.NOW_MS - 3_600_000)
+        f.write_live(conn, "batch", "B-099", f.batch_body("B-099", 5.0, status="finished"))
+        conn.commit()
+        before = await _page(client, "/")
+        conn.execute(
+            "insert into production_event values (%s, 'mes', 'o', 0, 'output', now(), %s)",
+            (f.SITE, Jsonb({"batch": "B-100", "quantity": 1100})),
+        )
+        conn.commit()
+    html = await _page(client, "/")
+    for page in (before, html):
+        running, _, finished = page.partition('id="finished"')
+        assert ("B-099" in running, "B-099" in finished.partition('id="issues"')[0]) == (
+            (False, True) if page is before else (True, True)
+        )
+    finished = html.partition('id="finished"')[2].partition('id="issues"')[0]
+    for text in ("B-100", "1,200 kg", "2,282.82", "1.902", "shipped", "provisional", "no good output reported yet"):
+        assert text in finished, text
+    assert "B-307" not in finished
+    assert finished.partition("<table")[2].count("B-099") == 0
+    lists = await _page(client, "/live-lists?lang=zh")
+    assert "已完工批次" in lists
+    assert "plantprint_lang" not in client.cookies
+    assert "<body" not in lists
+    every = await _page(client, "/batches?lang=zh")
+    assert all(name in every for name in ("B-400", "B-307", "B-100", "计划中"))
+    only = await _page(client, "/batches?named=b-10&status=shipped&lang=en")
+    assert "B-101" in only
+    assert "B-102" not in only
+    assert 'value="b-10"' in only
+    assert "Nothing fits" in await _page(client, "/batches?named=nothing-like-it")
+    await _page(client, "/batches?status=eaten", status=422)
+
+
+async def test_issues_of_a_kind_are_one_line_and_lead_to_their_places(
+    client: httpx.AsyncClient, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as conn:
+        for n in range(9):
+            conn.execute(
+                "insert into issue (site, code, place, message, remedy, at) values (%s, 'batch-incomplete', %s, 'm', 'r', %s)",
+                (f.SITE, f"B-10{8 - n}", from_ms(f.NOW_MS + 60_000 * n)),
+            )
+    html = (await _page(client, "/")).partition('id="issues"')[2]
+    for text in ('href="/batches/B-100?site=dyehouse"', "and 4 more", "11-24 16:30–16:38", "9 times"):
+        assert text in html, text
+    assert "B-105" not in html
+    everywhere = await _page(client, "/issues?code=batch-incomplete")
+    assert all(f"B-10{n}" in everywhere for n in range(9))
+    assert "job J-88" not in everywhere
+    assert "9 次" in await _page(client, "/issues?lang=zh")
 
 
 async def test_the_language_switch_keeps_the_rest_of_the_address(client: httpx.AsyncClient) -> None:

@@ -159,7 +159,7 @@ OVER = """() => [...document.querySelectorAll(".card, .paper")].flatMap((card) =
 @pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
 async def test_nothing_runs_over_the_edge(browser: Browser, client: httpx.AsyncClient, size: tuple[int, int]) -> None:
     options = {"viewport": {"width": size[0], "height": size[1]}}
-    for path in ("/", "/batches/B-103", "/shipments/S-101"):
+    for path in ("/", "/batches", "/issues", "/batches/B-103", "/shipments/S-101"):
         for language in ("en", "zh"):
             async with _page(browser, client, f"{path}?lang={language}", **options) as page:
                 assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
@@ -174,7 +174,7 @@ async def test_the_first_row_needs_no_scrolling(browser: Browser, client: httpx.
 
 
 async def test_the_browser_writes_numbers_as_the_server_does(browser: Browser, client: httpx.AsyncClient) -> None:
-    rates = [None, "0", "0.04", "999.94", "1000", "-12.345", "123456.5"]
+    rates = [None, "0", "0.0099", "0.04", "999.94", "1000", "-12.345", "123456.5"]
     ages = [None, 0.04, 9.94, 10, 119, 120, 7199, 7200, 172_799, 172_800, 1e6]
     times = [None, "2026-11-24T16:30:05Z", "2026-01-01T00:00:00.250Z"]
     for language in ("en", "zh"):
@@ -207,6 +207,12 @@ async def test_a_running_batch_grows_and_then_becomes_settled(
         _write(database_url, ("batch", "B-103", f.batch_body("B-103", 4321.09)))
         await expect(page.locator("#total [data-f=total]")).to_have_text("4,321.09")
         await expect(page.locator("[data-source=grid] [data-f=kg]")).to_have_text("1,944.49")
+        assert "1,944.49" not in await page.locator("#by-scope").inner_text(), "no stream tells that"
+        await page.evaluate(
+            "import('/static/refresh.js').then((m) => m.keepFresh(location.href, ['by-scope', 'product'], 1e9)())"
+        )
+        await expect(page.locator("#by-scope")).to_contain_text("1,944.49")
+        await expect(page.locator("#product")).to_contain_text("4,321.09")
         with psycopg.connect(database_url) as conn:
             conn.execute("delete from live where kind = 'batch' and id = 'B-103'")
             conn.execute("update batch set status = 'finished', ended_at = now() where batch = 'B-103'")

@@ -31,7 +31,7 @@ async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
         yield opened
 
 
-def _tell(conn: psycopg.Connection[Any], event_id: str, kind: str, **body: Any) -> None:
+def _tell(conn: psycopg.Connection[Any], event_id: str, kind: str, /, **body: Any) -> None:
     conn.execute(
         "insert into production_event values (%s, 'mes', %s, 0, %s, %s, %s)",
         (f.SITE, event_id, kind, from_ms(f.NOW_MS - 3_600_000), Jsonb(body)),
@@ -56,6 +56,19 @@ async def test_a_batch_page_shows_what_came_with_materials(client: httpx.AsyncCl
     lost = await _page(client, "/batches/B-101")
     assert "Incomplete, because" in lost
     assert "nobody has said what it is" in lost
+
+
+async def test_a_batch_page_says_what_left_it_and_where_to(client: httpx.AsyncClient, database_url: str) -> None:
+    """A quarter was worked again: what is made here and what left add up to the figure above."""
+    with psycopg.connect(database_url) as conn:
+        _tell(conn, "4", "output", batch="B-100", quantity=90, unit="kg")
+        _tell(conn, "5", "output", batch="B-100", kind="rework", quantity=30, unit="kg")
+        _tell(conn, "6", "material_use", batch="B-101", lot="B-100", quantity=30, unit="kg")
+    html = await _page(client, "/batches/B-100")
+    for text in ("2,282.82", "1,712.11", "570.70", "30 kg to be worked again", 'href="/batches/B-101?site=dyehouse"'):
+        assert text in html, text
+    assert "返工 30 kg" in await _page(client, "/batches/B-100", "zh")
+    assert "kg to be worked again" not in await _page(client, "/batches/B-102")
 
 
 async def test_where_a_figure_comes_from(client: httpx.AsyncClient) -> None:

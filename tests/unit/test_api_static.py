@@ -8,6 +8,7 @@ import pytest
 
 from plantprint_api import pages
 from plantprint_api.middleware import CONTENT_POLICY
+from plantprint_api.pages.render import static_url
 
 FOLDER = Path(pages.__file__).parent
 STATIC = FOLDER / "static"
@@ -50,6 +51,6 @@ def test_the_policy_allows_no_inline_code_and_no_other_origin() -> None:
 
 
 def test_static_addresses_change_with_the_content() -> None:
-    address = pages.static_url("plantprint.css")
+    address = static_url("plantprint.css")
     digest = hashlib.sha256((STATIC / "plantprint.css").read_bytes()).hexdigest()
     assert address == f"/static/plantprint.css?v={digest[:10]}"

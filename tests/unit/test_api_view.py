@@ -133,3 +133,21 @@ def test_units_and_gases_as_people_write_them() -> None:
         "xe",
     ]
     assert (EN.source_unit("grid"), EN.source_unit("gone")) == ("kWh", "")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "text"),
+    [
+        ("2026-11-24T00:30:10Z", "2026-11-24T02:00:00Z", "11-24 08:30–10:00"),
+        ("2026-11-24T15:30:00Z", "2026-11-24T16:00:00Z", "11-24 23:30–11-25 00:00"),
+        ("2026-11-24T00:30:10Z", "2026-11-24T00:30:50Z", "11-24 08:30"),
+        ("2026-11-24T00:30:10Z", None, "11-24 08:30–"),
+        (None, None, UNKNOWN),
+    ],
+)
+def test_spans_name_the_second_day_only_where_it_is_another(start: str | None, end: str | None, text: str) -> None:
+    assert EN.span(start, end) == text
+
+
+def test_what_is_too_little_to_show_is_not_nothing() -> None:
+    assert [EN.mass(v) for v in ("0", "0.0099", "0.01")] == ["0.00", "<0.01", "0.01"]

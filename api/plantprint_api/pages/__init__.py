@@ -1,53 +1,33 @@
 """The pages: plant now, a batch, a shipment's statement; rendered whole here, kept fresh by small modules of ours."""
 
-import hashlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from functools import cache
-from importlib import resources
-from typing import Any
+from typing import Annotated, Any, get_args
 
-import jinja2
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from plantprint import __version__
 from plantprint.times import to_ms
 from plantprint_api import explanations, footprints
-from plantprint_api.context import Context, Ctx, Name, SiteQuery
+from plantprint_api import responses as r
+from plantprint_api.context import Context, Ctx, Cursor, Name, SiteQuery
 from plantprint_api.database import Row
-from plantprint_api.pages.text import COOKIE, LANGUAGES, Language, choose_language, issue_texts, name_in, strings
-from plantprint_api.pages.view import View, budget_bar, zone
-from plantprint_api.problems import EXPECTED, Problem, ProblemError, database_problem
-from plantprint_api.routes.batches import find_batch
+from plantprint_api.pages.render import PageRoute, page
+from plantprint_api.pages.text import choose_language, strings
+from plantprint_api.pages.view import View, zone
+from plantprint_api.routes.alerts import CodeQuery, issue_groups
+from plantprint_api.routes.batches import Named, batches_of, find_batch
 from plantprint_api.routes.explain import BatchQuery, HourQuery, SourceQuery, StepQuery
 from plantprint_api.routes.shipments import find_shipment, shipment_detail, shipment_item
 from plantprint_api.rows import parse_time
 
-FOLDER = resources.files("plantprint_api.pages")
-YEAR_S = 31_536_000
-LANGUAGE_NAMES = {"en": "English", "zh": "中文"}
 SHIPMENTS_SHOWN = 6
 ISSUES_SHOWN = 6
-
-
-class PageRoute(APIRoute):
-    """Shows problems as pages too."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handler(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except ProblemError as error:
-                return _problem_page(request, error.problem)
-            except EXPECTED as error:
-                return _problem_page(request, database_problem(error))
-
-        return handler
+FINISHED_SHOWN = 8
+LIST_ROWS = 50
+OVER = ("finished", "shipped")
+WAITING_AMONG = 200
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -74,18 +54,15 @@ async def live_page(request: Request, ctx: Ctx, site: SiteQuery = None) -> Respo
     row = await ctx.site(site)
     view = await _view(request, ctx, row)
     live = await _live(ctx, row["site"])
-    shipments = await ctx.database.rows(
-        "shipments", site=row["site"], cursor_at=None, cursor_site=None, cursor_shipment=None, cursor_batch=None,
-        limit=SHIPMENTS_SHOWN,
-    )  # fmt: skip
-    issues = await ctx.database.rows(
-        "issues", site=row["site"], open=True, cursor_at=None, cursor_site=None, cursor_code=None, cursor_place=None,
-        limit=ISSUES_SHOWN,
-    )  # fmt: skip
-    # A batch keeps its live row until its last hour is settled; only running ones are shown here.
-    running = [(name, body) for name, body in live["batch"].items() if body.get("status") == "running"]
+    lists = await _lists(ctx, row["site"], live["plant"].get(row["site"]))
+    # A batch keeps its live row until its last hour is settled; only those that are not over are shown here.
+    running = [
+        (name, body)
+        for name, body in live["batch"].items()
+        if body.get("status") == "running" or name in lists["waiting"]
+    ]
     batches = sorted(running, key=lambda item: (item[1].get("started_at") or "", item[0]))
-    return _page(
+    return page(
         request,
         "live.html",
         view,
@@ -94,10 +71,82 @@ async def live_page(request: Request, ctx: Ctx, site: SiteQuery = None) -> Respo
         live=live,
         plant_live=live["plant"].get(row["site"]),
         batches=batches,
-        shipments=[shipment_item(s) for s in shipments],
-        issues=issues,
         state=_state(view, row, live),
+        **lists,
     )
+
+
+@router.get("/live-lists")
+async def live_lists(request: Request, ctx: Ctx, site: SiteQuery = None) -> Response:
+    """The lists of the live page alone, for the page to put in place of older ones."""
+    row = await ctx.site(site)
+    live = await ctx.database.find("live_one", kind="plant", id=row["site"], site=row["site"])
+    lists = await _lists(ctx, row["site"], live["body"] if live else None)
+    return page(request, "lists.html", await _view(request, ctx, row), row, keep_language=False, **lists)
+
+
+async def _lists(ctx: Context, site: str, plant_live: Mapping[str, Any] | None) -> dict[str, Any]:
+    shipments = await ctx.database.rows(
+        "shipments", site=site, cursor_at=None, cursor_site=None, cursor_shipment=None, cursor_batch=None,
+        limit=SHIPMENTS_SHOWN,
+    )  # fmt: skip
+    # Where outputs are reported, a batch whose jobs have ended and that has none is between two steps.
+    waiting = [one["batch"] for one in await ctx.database.rows("waiting_batches", site=site, limit=WAITING_AMONG)]
+    finished = await batches_of(ctx, site, OVER, None, FINISHED_SHOWN, None, without=waiting)
+    issues = await issue_groups(ctx, site, is_open=True, by="code", n=ISSUES_SHOWN)
+    return {
+        "finished": finished["items"],
+        "waiting": waiting,
+        "shipments": [shipment_item(shipment) for shipment in shipments],
+        "issues": issues["items"],
+        "issues_open": (plant_live or {}).get("issues_open"),
+    }
+
+
+@router.get("/batches")
+async def batches_page(
+    request: Request,
+    ctx: Ctx,
+    site: SiteQuery = None,
+    named: Named = None,
+    status: Annotated[str | None, Query(max_length=20)] = None,
+    cursor: Cursor = None,
+) -> Response:
+    """All batches, a page at a time."""
+    row = await ctx.site(site)
+    found = await batches_of(ctx, row["site"], [status] if status else None, named, LIST_ROWS, cursor or None)
+    chosen: dict[str, Any] = {
+        "named": named,
+        "status": status,
+        "statuses": get_args(r.BatchStatus),
+        "is_first": not cursor,
+    }
+    return page(request, "batches.html", await _view(request, ctx, row), row, **chosen, **found)
+
+
+@router.get("/issues")
+async def issues_page(
+    request: Request,
+    ctx: Ctx,
+    site: SiteQuery = None,
+    is_open: Annotated[str, Query(alias="open", max_length=5)] = "true",
+    code: CodeQuery = None,
+    cursor: Cursor = None,
+) -> Response:
+    """Issues by kind, or those of one kind by place, a page at a time; all of them, or the open ones."""
+    row = await ctx.site(site)
+    only_open = is_open == "true"
+    found = await issue_groups(
+        ctx,
+        row["site"],
+        is_open=True if only_open else None,
+        code=code or None,
+        by="place" if code else "code",
+        n=LIST_ROWS,
+        cursor=cursor or None,
+    )
+    chosen: dict[str, Any] = {"is_open": only_open, "code": code, "is_first": not cursor}
+    return page(request, "issues.html", await _view(request, ctx, row), row, **chosen, **found)
 
 
 @router.get("/batches/{batch:path}/explain")
@@ -115,7 +164,7 @@ async def explain_page(
     row = await ctx.site(found["site"])
     hour_ms = None if hour is None else to_ms(parse_time(hour, place="query: hour"))
     item = await explanations.explain(ctx, found, footprints.NOW, step, source, hour_ms)
-    return _page(request, "explain.html", await _view(request, ctx, row), row, item=item)
+    return page(request, "explain.html", await _view(request, ctx, row), row, item=item)
 
 
 @router.get("/compare")
@@ -126,7 +175,7 @@ async def compare_page(request: Request, ctx: Ctx, a: BatchQuery, b: BatchQuery,
     row = await ctx.site(before["site"])
     item = await explanations.compare_batches(ctx, before, after, footprints.NOW)
     item["effects"] = sorted(item["effects"], key=lambda effect: -_size(effect))
-    return _page(request, "compare.html", await _view(request, ctx, row), row, item=item)
+    return page(request, "compare.html", await _view(request, ctx, row), row, item=item)
 
 
 @router.get("/batches/{batch:path}")
@@ -136,7 +185,7 @@ async def batch_page(request: Request, ctx: Ctx, batch: Name, site: SiteQuery = 
     row = await ctx.site(found["site"])
     view = await _view(request, ctx, row)
     statements = await ctx.database.rows("statements_of_batch", site=row["site"], batch=batch)
-    return _page(
+    return page(
         request,
         "batch.html",
         view,
@@ -166,14 +215,14 @@ async def shipment_page(request: Request, ctx: Ctx, shipment: Name, site: SiteQu
     row = await ctx.site(rows[0]["site"])
     view = await _view(request, ctx, row)
     detail = shipment_detail(rows)
-    return _page(request, "shipment.html", view, row, shipment=detail, state=_state(view, row, None))
+    return page(request, "shipment.html", view, row, shipment=detail, state=_state(view, row, None))
 
 
 @router.get("/docs")
 async def docs_page(request: Request) -> Response:
     """The routes of the api in words; schemas and examples are in /openapi.json."""
     view = View(choose_language(request), None, zone("UTC"))
-    return _page(request, "docs.html", view, None, paths=request.app.openapi()["paths"])
+    return page(request, "docs.html", view, None, paths=request.app.openapi()["paths"])
 
 
 async def _view(request: Request, ctx: Context, site: Row) -> View:
@@ -206,58 +255,5 @@ def _state(view: View, site: Row, live: Mapping[str, Any] | None) -> dict[str, A
         "lines": {line.id: view.line_name(line.id) for line in lines},
         "units": {u.id: view.unit_name(u.id) for line in lines for u in line.work_units},
         "strings": strings(view.language),
-        "issues": issue_texts(view.language),
         "live": live,
     }
-
-
-def _page(request: Request, template: str, view: View, site: Row | None, **values: Any) -> Response:
-    text = _templates().get_template(template).render(
-        v=view,
-        t=view.t,
-        site=site,
-        site_name=name_in(view.language, site["name"], site["site"]) if site else "",
-        static=static_url,
-        budget_bar=budget_bar,
-        version=__version__,
-        languages=[(code, LANGUAGE_NAMES[code], _here(request, lang=code)) for code in LANGUAGES],
-        here=lambda **changes: _here(request, **changes),
-        **values,
-    )  # fmt: skip
-    headers = {"Cache-Control": "no-store", "Vary": "Accept-Language, Cookie", "Content-Language": view.language}
-    response = HTMLResponse(text, headers=headers)
-    if request.query_params.get("lang") in LANGUAGES:
-        response.set_cookie(COOKIE, view.language, max_age=YEAR_S, samesite="lax", httponly=True)
-    return response
-
-
-def _here(request: Request, **changes: str) -> str:
-    """The same page with other query parameters, as a path on this origin."""
-    url = request.url.include_query_params(**changes)
-    return f"{url.path}?{url.query}"
-
-
-def _problem_page(request: Request, problem: Problem) -> Response:
-    language: Language = choose_language(request)
-    view = View(language, None, zone("UTC"))
-    response = _page(request, "problem.html", view, None, problem=problem)
-    response.status_code = problem.status
-    return response
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("plantprint_api.pages", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.ChainableUndefined,  # a field that a live row lacks is unknown, not an error
-    )
-
-
-@cache
-def static_url(path: str) -> str:
-    """The address of a static file, which changes with its content, so that no browser keeps an old one."""
-    content = FOLDER.joinpath("static", path).read_bytes()
-    return f"/static/{path}?v={hashlib.sha256(content).hexdigest()[:10]}"

@@ -14,6 +14,7 @@ from plantprint.times import from_ms, parse_instant
 from plantprint_api.pages.text import Language, issue_texts, name_in, strings, table
 
 UNKNOWN = "—"
+SMALLEST = Decimal("0.01")  # what is less than this is not nothing
 COLOURS = 8  # classes c0 to c7 of the style sheet, for steps in the order of the plant model
 SHARED_STEP = "shared"  # the accountant's word for what no step used
 _CONVERTED = re.compile(r"converted from per (.+) to per (.+)")
@@ -65,6 +66,8 @@ class View:
 
     def mass(self, value: Any) -> str:
         number = _decimal(value)
+        if number is not None and 0 < number < SMALLEST:
+            return f"<{SMALLEST}"
         return self.number(value, 2 if number is not None and abs(number) < 10_000 else 1)
 
     def percent(self, share: Any) -> str:
@@ -94,6 +97,15 @@ class View:
         start, end = _local(instant, self.timezone), _local(at, self.timezone)
         near = start is not None and end is not None and abs(end - start) < timedelta(hours=20)
         return self.time(instant)[-5:] if near else self.time(instant)
+
+    def span(self, start: Any, end: Any) -> str:
+        """From when to when: the second day only where it is another, one time where both are the same minute."""
+        first, last = self.time(start), self.time(end)
+        if end is None:
+            return UNKNOWN if start is None else f"{first}–"
+        if first == last:
+            return first
+        return f"{first}–{last[-5:] if first[:5] == last[:5] else last}"
 
     def full_time(self, instant: Any) -> str:
         at = _local(instant, self.timezone)

@@ -1,6 +1,7 @@
 """GET /v1/batches: production batches, running, finished and shipped, with their footprints."""
 
-from typing import Annotated, get_args
+from collections.abc import Sequence
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Query
 
@@ -28,6 +29,17 @@ KnownAt = Annotated[
         examples=["2026-11-24T08:00:00Z"],
     ),
 ]
+StatusQuery = Annotated[
+    list[str] | None,
+    Query(
+        description="planned, running, finished, shipped; several allowed; default all.",
+        examples=[["finished", "shipped"]],
+    ),
+]
+Named = Annotated[
+    str | None,
+    Query(max_length=200, description="Only batches whose id or product has this in it.", examples=["B-12"]),
+]
 
 NEVER = "0001-01-01T00:00:00+00:00"
 
@@ -36,19 +48,32 @@ NEVER = "0001-01-01T00:00:00+00:00"
 async def list_batches(
     ctx: Ctx,
     site: SiteQuery = None,
-    status: Annotated[
-        list[str] | None, Query(description="planned, running, finished, shipped; several allowed; default all.")
-    ] = None,
+    status: StatusQuery = None,
+    named: Named = None,
     limit: Limit = None,
     cursor: Cursor = None,
 ) -> r.Page[r.Batch]:
     """Batches, the latest start first; a running one shows what it has caused so far."""
-    n = ctx.limit(limit)
+    return r.Page[r.Batch].model_validate(await batches_of(ctx, site, status, named, ctx.limit(limit), cursor))
+
+
+async def batches_of(
+    ctx: Context,
+    site: str | None,
+    status: Sequence[str] | None,
+    named: str | None,
+    n: int,
+    cursor: str | None,
+    without: Sequence[str] = (),
+) -> dict[str, Any]:
+    """At most `n` batches as the api lists them, some left out, and the cursor of those after them."""
     at, cursor_site, batch = decode_cursor(cursor, 3)
     rows = await ctx.database.rows(
         "batches",
         site=site,
         statuses=choices(status, get_args(r.BatchStatus), place="query: status"),
+        named=named or None,
+        without=list(without),
         cursor_at="-infinity" if at == NEVER else at,
         cursor_site=cursor_site,
         cursor_batch=batch,
@@ -56,7 +81,7 @@ async def list_batches(
     )
     last = rows[-1] if rows else {}
     after = encode_cursor([last["started_at"] or NEVER, last["site"], last["batch"]]) if rows else ""
-    return r.Page[r.Batch].model_validate(page(await batch_items(ctx, rows), rows, n, after))
+    return page(await batch_items(ctx, rows), rows, n, after)
 
 
 @router.get("/{batch:path}/footprint", responses=responses(404, 409))

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -10,14 +10,15 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from plantprint.factors import FactorChoice, choose_factor
 from plantprint.plant import Plant
 from plantprint.quantities import EMISSION_SCALE, MICRO
-from plantprint.times import format_instant, from_ms
+from plantprint.times import format_instant, from_ms, to_ms
+from plantprint.valuation import RateBook, View
 from plantprint_api import responses as r
 from plantprint_api.context import Context, Ctx, SiteQuery, choices
 from plantprint_api.database import Row
 from plantprint_api.footprints import load_library
+from plantprint_api.hourly import load_series
 from plantprint_api.problems import invalid, responses
 from plantprint_api.rows import instant, parse_time
 
@@ -80,12 +81,14 @@ async def get_series(
     model = await ctx.plant(row)
     if model is None:
         return _answer([], step_s)
+    hourly = [source.id for source in model[1].sources if source.hourly is not None]
     found = await ctx.database.rows(
         "series",
         site=row["site"],
         from_at=start,
         to_at=end,
         step_s=step_s,
+        hourly=hourly,
         limit=ctx.settings.http_grafana_rows_max + 1,
     )
     _check_size(len(found), ctx.settings.http_grafana_rows_max)
@@ -116,13 +119,14 @@ def _step_s(text: str | None, span_s: float) -> int:
 
 
 async def _settled_rows(
-    ctx: Context, found: Iterable[Row], plant: Plant, metric: Metric, step_s: int
+    ctx: Context, found: Sequence[Row], plant: Plant, metric: Metric, step_s: int
 ) -> list[dict[str, Any]]:
     line_of = {unit.id: center.id for center in plant.work_centers for unit in center.work_units}
-    sums: defaultdict[tuple[datetime, str, str, str, str], int] = defaultdict(int)
+    value = await _values(ctx, found, plant)
+    sums: defaultdict[tuple[datetime, str, str, str, str], list[tuple[int, int | None]]] = defaultdict(list)
     for row in found:
-        sums[row["at"], row["site"], line_of.get(row["work_unit"], ""), row["step"], row["source"]] += row["amount"]
-    per_unit = await _per_unit(ctx, plant)
+        at = (row["at"], row["site"], line_of.get(row["work_unit"], ""), row["step"], row["source"])
+        sums[at].append((row["amount"], value(row)))
     return [
         {
             "time": instant(at),
@@ -131,24 +135,35 @@ async def _settled_rows(
             "step": step,
             "source": source,
             "metric": metric,
-            "value": _value(amount, per_unit.get(source), metric, step_s),
+            "value": _value(parts, metric, step_s),
         }
-        for (at, site, line, step, source), amount in sorted(sums.items())
+        for (at, site, line, step, source), parts in sorted(sums.items())
     ]
 
 
-async def _per_unit(ctx: Context, plant: Plant) -> dict[str, int]:
-    library = await load_library(ctx, plant.sources)
-    chosen = [choose_factor(source, library) for source in plant.sources]
-    return {choice.source: choice.per_unit for choice in chosen if isinstance(choice, FactorChoice)}
+async def _values(ctx: Context, found: Sequence[Row], plant: Plant) -> Callable[[Row], int | None]:
+    """What the amount of a row emits, in kg CO2e x EMISSION_SCALE, or None."""
+    entered = {(row["source"], to_ms(row["entered_at"])) for row in found if row["entered_at"] is not None}
+    sites = {row["site"] for row in found}
+    series = await load_series(ctx, sites.pop(), plant, entered) if sites else {}
+    book = RateBook(plant.sources, await load_library(ctx, plant.sources), View(series=series))
+    known = {source.id for source in plant.sources}
+
+    def value(row: Row) -> int | None:
+        entered_ms = 0 if row["entered_at"] is None else to_ms(row["entered_at"])
+        rate = book.rate(row["source"], entered_ms) if row["source"] in known else None
+        return None if rate is None else row["amount"] * rate.co2e
+
+    return value
 
 
-def _value(amount: int, per_unit: int | None, metric: Metric, step_s: int) -> float | None:
+def _value(parts: Sequence[tuple[int, int | None]], metric: Metric, step_s: int) -> float | None:
     if metric == "amount":
-        return amount / MICRO
-    if per_unit is None:
+        return sum(amount for amount, _ in parts) / MICRO
+    emissions = [emission for _, emission in parts if emission is not None]
+    if len(emissions) < len(parts):
         return None
-    kg_co2e = amount * per_unit / EMISSION_SCALE
+    kg_co2e = sum(emissions) / EMISSION_SCALE
     return kg_co2e * HOUR_S / step_s if metric == "rate_kg_co2e_per_hour" else kg_co2e
 
 

@@ -1,9 +1,13 @@
-// The page of a batch: while it runs its figures grow; when it ends the page is loaded anew, settled.
+// The page of a batch: while it runs its figures grow, and what the stream does not tell (scopes, the product with its
+// materials, factors, statements) is fetched again; when it ends the page is loaded anew, settled.
 
 import { state, t, mass, number, steps, percent, bar, fields, setText, drawQuality } from "./format.js";
+import { keepFresh } from "./refresh.js";
 import { Stream } from "./stream.js";
 
 const RELOAD_MS = 1500;
+const FRESH_MS = 10000;
+const FRESH = ["standing", "by-scope", "by-source", "product", "factors", "remarks", "statements"];
 
 function take(kind, body) {
   if (kind !== "batch" || body.id !== state.batch) return;
@@ -51,4 +55,5 @@ function newStep(table) {
 if (state.running) {
   const url = `/v1/stream?site=${encodeURIComponent(state.site)}&kind=batch&id=${encodeURIComponent(state.batch)}`;
   new Stream(url, ["batch"], take, () => {});
+  keepFresh(location.href, FRESH, FRESH_MS);
 }

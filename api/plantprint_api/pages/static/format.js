@@ -22,7 +22,9 @@ export function number(value, digits) {
 }
 
 export const rate = (value) => number(value, Math.abs(Number(value)) < 1000 ? 1 : 0);
-export const mass = (value) => number(value, Math.abs(Number(value)) < 10000 ? 2 : 1);
+const SMALLEST = 0.01; // what is less than this is not nothing
+export const mass = (value) =>
+  Number(value) > 0 && Number(value) < SMALLEST ? `<${SMALLEST}` : number(value, Math.abs(Number(value)) < 10000 ? 2 : 1);
 export const percent = (share) =>
   share === null || share === undefined ? UNKNOWN : `${number(share * 100, share === 0 || share === 1 ? 0 : 1)} %`;
 

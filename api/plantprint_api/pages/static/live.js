@@ -2,6 +2,7 @@
 
 import { state, t, rate, mass, number, age, time, brief, fullTime, steps, sources, bar, fields, setText, drawQuality } from "./format.js";
 import { Trend } from "./chart.js";
+import { keepFresh } from "./refresh.js";
 import { Stream } from "./stream.js";
 
 const LATE_S = 5;
@@ -11,6 +12,7 @@ const byId = (id) => document.getElementById(id);
 const query = `site=${encodeURIComponent(state.site)}`;
 
 const live = { plant: null, line: new Map(), batch: new Map(), trend: null };
+const ending = new Set();
 const seen = new Map(); // when something came in, by performance.now()
 let linked = true;
 const trend = new Trend(fields(byId("trend"))("chart"), fields(byId("trend"))("legend"));
@@ -100,7 +102,6 @@ function showMeters(body) {
     li.append(element("small", t("agents.heard", { t: age(agent.age_s) }) + waiting));
     return li;
   }));
-  setText(fields(byId("issues"))("count"), body.issues_open ? String(body.issues_open) : "");
 }
 
 function showLine(id) {
@@ -128,9 +129,14 @@ function showUnit(host, unit) {
   setText(f("batches"), (unit.batches ?? []).join(", ") || t("lines.no_batch"));
 }
 
+// Batches whose jobs have ended and that are not over, as far as the server knows: they are between two steps.
+const waiting = () => new Set(JSON.parse(byId("finished").dataset.waiting));
+
 function showBatches() {
   const rows = fields(byId("batches"))("rows");
-  const running = [...live.batch.keys()].filter((id) => live.batch.get(id).status === "running");
+  const between = waiting();
+  const isShown = (id) => live.batch.get(id).status === "running" || between.has(id) || ending.has(id);
+  const running = [...live.batch.keys()].filter(isShown);
   const ids = running.sort((a, b) => {
     const [first, second] = [live.batch.get(a).started_at ?? "", live.batch.get(b).started_at ?? ""];
     return first < second ? -1 : first > second ? 1 : a < b ? -1 : 1;
@@ -159,34 +165,6 @@ function showBatch(row, id, body) {
   bar(f("steps"), steps(body.by_step));
   setText(f("total"), mass(body.partial_footprint_kg_co2e));
   f("incomplete").hidden = !body.incomplete;
-}
-
-function showLists(shipments, issues) {
-  const host = byId("shipments");
-  fields(host)("rows").replaceChildren(...shipments.map((item) => {
-    const row = byId("shipment-row").content.firstElementChild.cloneNode(true);
-    const f = fields(row);
-    setText(f("shipment"), item.shipment);
-    setText(f("batch"), item.batch);
-    f("batch").href = `/batches/${encodeURIComponent(item.batch)}?${query}`;
-    setText(f("detail"), item.customer ? `${time(item.at)} · ${item.customer}` : time(item.at));
-    setText(f("statement"), t(item.statement ? "shipments.statement" : "shipments.pending"));
-    f("statement").href = `/shipments/${encodeURIComponent(item.shipment)}?${query}`;
-    return row;
-  }));
-  fields(host)("none").hidden = shipments.length > 0;
-  fields(byId("issues"))("rows").replaceChildren(...issues.map((item) => {
-    const row = byId("issue-row").content.firstElementChild.cloneNode(true);
-    const f = fields(row);
-    const known = state.issues[item.code];
-    setText(f("message"), (known ?? item).message);
-    setText(f("place"), `${item.place} · ${time(item.at)}`);
-    setText(f("remedy"), (known ?? item).remedy);
-    setText(f("original"), known ? item.message : "");
-    f("original").hidden = !known;
-    return row;
-  }));
-  fields(byId("issues"))("none").hidden = issues.length > 0;
 }
 
 function element(name, text) {
@@ -221,6 +199,11 @@ function take(kind, body) {
     seen.set(`line ${body.id}`, performance.now());
     mark(`line ${body.id}`);
   } else if (kind === "batch") {
+    // Whether a batch that just stopped is over, or between two steps, only the lists say.
+    if (live.batch.get(body.id)?.status === "running" && body.status === "finished") {
+      ending.add(body.id);
+      refreshLists();
+    }
     if (body.ended) live.batch.delete(body.id);
     else live.batch.set(body.id, body);
     mark("batches");
@@ -252,18 +235,10 @@ function showLink(up) {
   setText(link.querySelector("span"), t(up ? "stream.on" : "stream.off"));
 }
 
-async function refreshLists() {
-  try {
-    const [shipments, issues] = await Promise.all([
-      fetch(`/v1/shipments?${query}&limit=6`).then((answer) => answer.json()),
-      fetch(`/v1/issues?${query}&open=true&limit=6`).then((answer) => answer.json()),
-    ]);
-    showLists(shipments.items, issues.items);
-  } catch (error) {
-    console.warn("shipments and issues were not refreshed", error); // the next turn tries again
-  }
-}
-
+const refreshLists = keepFresh(`/live-lists?${query}&lang=${state.language}`, ["finished", "shipments", "issues"], LISTS_MS, () => {
+  ending.clear();
+  mark("batches");
+});
 for (const body of Object.values(state.live.plant)) take("plant", body);
 for (const [id, body] of Object.entries(state.live.work_center)) take("work_center", { id, ...body });
 for (const [id, body] of Object.entries(state.live.batch)) take("batch", { id, ...body });
@@ -273,4 +248,3 @@ setInterval(() => {
   showStates();
   if (live.plant && live.trend) trend.tick(siteNowMs() / 1000);
 }, 1000);
-setInterval(refreshLists, LISTS_MS);
