@@ -14,11 +14,12 @@ import psycopg
 import pytest
 import servers
 import structlog
-from browser_rig import browser  # noqa: F401 - a fixture
-from fixtures_timescale import TimescaleServer, timescale  # noqa: F401 - timescale is a fixture
+from browser_rig import browser, chromium  # noqa: F401 - fixtures
+from fixtures_timescale import timescale  # noqa: F401 - timescale is a fixture
+from hypothesis import settings
 
 from plantprint_cli.embedded import Instance, temporary_instance
-from plantprint_collector.migrate import migrate
+from plantprint_collector.migrate import migrate, recorded_tier
 
 # As in `configure_logging`: what the product logs in this process is shown without local variables.
 structlog.configure(
@@ -28,6 +29,9 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+# A busy machine may take long over an example once; that says nothing of the example.
+settings.register_profile("plantprint", deadline=None)
+settings.load_profile("plantprint")
 _TIERS = pytest.StashKey[Counter[str]]()
 # TimescaleDB itself stays: a session that dropped it cannot create it again, and this server has one session.
 _DROP_OURS = """
@@ -59,7 +63,7 @@ def instance() -> Iterator[Instance]:
 
 @pytest.fixture(scope="session")
 def postgres_server(instance: Instance) -> Iterator[str]:
-    """DSN of a server where databases may be created: PLANTPRINT_TEST_DATABASE_URL, Debian's or the embedded one."""
+    """DSN of a server where databases may be created: by PLANTPRINT_TEST_…_URL, Debian's or the embedded one."""
     with servers.postgres(instance) as dsn:
         yield dsn
 
@@ -68,7 +72,11 @@ def postgres_server(instance: Instance) -> Iterator[str]:
 def _template(postgres_server: str) -> Iterator[str]:
     """Name of a migrated database that others are copied from: a tenth of the time of migrating each."""
     with _database(postgres_server) as dsn:
-        migrate(dsn)
+        tier = migrate(dsn).tier
+        if tier == "native" and servers.full_timescale():
+            pytest.fail("PLANTPRINT_TEST_TIMESCALE_URL: that server has no TimescaleDB in its shared_preload_libraries")
+        if tier != "native":
+            _close(postgres_server, _name(dsn))
         yield _name(dsn)
 
 
@@ -90,18 +98,28 @@ def database_url(request: pytest.FixtureRequest, postgres_server: str, _template
 
 
 @pytest.fixture
-def timescale_url(request: pytest.FixtureRequest, timescale: TimescaleServer) -> str:  # noqa: F811
-    """The WASM TimescaleDB, emptied and migrated: one session underneath, so one connection works at a time."""
-    with psycopg.connect(timescale.dsn, autocommit=True) as conn:
+def timescale_url(request: pytest.FixtureRequest) -> str:
+    """A migrated TimescaleDB with the columnstore: the whole server where one is given, else the WASM build, emptied.
+
+    The latter has one session underneath, so one connection works at a time.
+    """
+    if servers.full_timescale():
+        dsn: str = request.getfixturevalue("database_url")
+        with psycopg.connect(dsn) as conn:
+            if recorded_tier(conn) != "tsl":
+                pytest.skip("this TimescaleDB is the Apache edition, which has no columnstore")
+        return dsn
+    wasm: str = request.getfixturevalue("timescale").dsn
+    with psycopg.connect(wasm, autocommit=True) as conn:
         conn.execute(_DROP_OURS)
-    migrate(timescale.dsn)
-    _count_tier(request, timescale.dsn)
-    return timescale.dsn
+    migrate(wasm)
+    _count_tier(request, wasm)
+    return wasm
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def broker_url(instance: Instance) -> Iterator[str]:
-    """mqtt://127.0.0.1:PORT; use site names of your own (`site` fixture), tests share it."""
+    """mqtt://127.0.0.1:PORT; use site names of your own (`site` fixture), tests of a module share it and what it retains."""
     with servers.broker(instance) as url:
         yield url
 
@@ -123,6 +141,13 @@ def _database(server: str, template: str = "template0") -> Iterator[str]:
     finally:
         with psycopg.connect(server, autocommit=True) as conn:
             conn.execute(f'drop database if exists "{name}" with (force)')
+
+
+def _close(server: str, name: str) -> None:
+    """Ends every session of a database for good: TimescaleDB's scheduler is one, and what has one cannot be copied."""
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(f'alter database "{name}" allow_connections false')
+        conn.execute("select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = %s", (name,))
 
 
 def _name(dsn: str) -> str:
@@ -158,6 +183,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("skipped here")
         for reason, number in skipped.most_common():
             terminalreporter.line(f"{number:5d}  {reason}")
+    for done in (one for several in terminalreporter.stats.values() for one in several):
+        if getattr(done, "when", "") == "call":
+            for text in (text for name, text in done.user_properties if name == "report"):
+                terminalreporter.line(f"{done.nodeid}: {text}")
     tiers = config.stash.get(_TIERS, Counter())
     if tiers:
         terminalreporter.line("tests by database tier: " + ", ".join(f"{t} {n}" for t, n in sorted(tiers.items())))

@@ -35,8 +35,8 @@ def running(site: str, meters: Meters, meters_url: str, wrong: str = "", *, pers
 
 
 @contextmanager
-def reported(report: dict[str, Any], capsys: Any) -> Iterator[None]:
-    """One line of JSON, however the test ends."""
+def reported(report: dict[str, Any], tell: Callable[[str, object], None]) -> Iterator[None]:
+    """One line of JSON at the end of the run, however the test ends; `tell` is the fixture `record_property`."""
     try:
         yield
     finally:
@@ -44,8 +44,7 @@ def reported(report: dict[str, Any], capsys: Any) -> Iterator[None]:
         by_process: dict[str, list[list[float]]] = {}
         for kill in kills:
             by_process.setdefault(kill.process, []).append([kill.at_s, kill.pid])
-        with capsys.disabled():
-            print("\n" + json.dumps({**report, "kills": len(kills), "kills_at_s_and_pid": by_process}))
+        tell("report", json.dumps({**report, "kills": len(kills), "kills_at_s_and_pid": by_process}))
 
 
 def until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:

@@ -89,15 +89,13 @@ class Hostile:
             case "cut":
                 return topic, payload[:place], names
             case "flipped":
-                return (
-                    topic,
-                    payload[:place] + bytes([payload[place] ^ 1 << draw.randrange(8)]) + payload[place + 1 :],
-                    names,
-                )
+                spoilt = bytes([payload[place] ^ 1 << draw.randrange(8)])
+                # Half of them as behind a bridge that strips properties, so that nothing but the chunk itself can tell.
+                return topic, payload[:place] + spoilt + payload[place + 1 :], draw.choice([names, []])
             case "oversized":
                 return topic, payload + b" " * CHUNK_BYTES_MAX, names
             case "version":
-                return topic, payload.replace(b'"v":1', b'"v":9', 1), []
+                return topic, payload.replace(b'"v":3', b'"v":9', 1), []
             case "other agent":
                 return topics.up(self._site, "gw-9", "live"), payload, names
             case "contradicted":

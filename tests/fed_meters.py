@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from plantprint.facts import Channel, Issue, Reading
-from plantprint.intervals import CounterState, MeterHour, MeterSeries, hour_feeds, meter_hour, span_readings
+from plantprint.intervals import CounterState, MeterHour, MeterSeries, hour_feeds, meter_hour, span_readings, values_of
 from plantprint.plant.model import Meter
 from plantprint.times import HOUR_MS, format_instant
 
@@ -33,7 +33,8 @@ def series_of(meter: Meter, channels: Channels, hour_ms: int) -> MeterSeries | N
     parts = []
     for binding, from_ms, to_ms in hour_feeds(meter, meter, hour_ms):
         channel, readings = channels[binding.channel]
-        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel)
+        values = values_of(channel, meter, binding.ratio)
+        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel, values)
         parts.append(MeterSeries(channel, meter, binding.ratio, window, from_ms, to_ms))
     return replace(parts[0], following=tuple(parts[1:])) if parts else None
 

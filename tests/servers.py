@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from parts import find_program, in_ci, need_program
 
 from plantprint_cli.embedded import (
     Child,
@@ -35,21 +34,21 @@ log_type warning
 """
 
 
-def in_ci() -> bool:
-    """In CI a missing part is a failure, not a skip."""
-    return os.environ.get("PLANTPRINT_CI") == "1"
-
-
 def apt_postgres() -> Path | None:
     """The newest of Debian's server packages."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: int(p.parents[1].name))
     return found[-1].parent if found else None
 
 
+def full_timescale() -> str | None:
+    """DSN of a whole server with TimescaleDB preloaded, by PLANTPRINT_TEST_TIMESCALE_URL: every test then runs on it."""
+    return os.environ.get("PLANTPRINT_TEST_TIMESCALE_URL")
+
+
 @contextlib.contextmanager
 def postgres(instance: Instance) -> Iterator[str]:
     """DSN of a server's maintenance database, where databases may be created."""
-    external = os.environ.get("PLANTPRINT_TEST_DATABASE_URL")
+    external = full_timescale() or os.environ.get("PLANTPRINT_TEST_DATABASE_URL")
     if external:
         yield external
         return
@@ -63,16 +62,13 @@ def postgres(instance: Instance) -> Iterator[str]:
 
 
 def find_mosquitto() -> str | None:
-    """Debian puts it where ordinary users' PATH does not reach."""
-    return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    """Its path; None, and the embedded broker will do, but never in CI, which promises the real one."""
+    return need_mosquitto() if in_ci() else find_program("mosquitto")
 
 
 def need_mosquitto(why: str = "") -> str:
-    """Its path; without it the test is skipped, in CI it fails."""
-    program = find_mosquitto()
-    if program is None:
-        (pytest.fail if in_ci() else pytest.skip)(f"mosquitto is not installed: apt-get install mosquitto{why}")
-    return program
+    """Its path, for tests that only it can serve."""
+    return need_program("mosquitto", "mosquitto", why)
 
 
 @contextlib.contextmanager
@@ -94,13 +90,11 @@ def mosquitto(port: int | None = None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def broker(instance: Instance) -> Iterator[str]:
-    """Debian's mosquitto; elsewhere the embedded broker, but never in CI, which promises the real one."""
+    """Debian's mosquitto; where it is absent the embedded broker."""
     if find_mosquitto():
         with mosquitto() as url:
             yield url
         return
-    if in_ci():
-        pytest.fail("mosquitto is not installed: apt-get install mosquitto")
     with EmbeddedBroker(instance) as embedded:
         yield embedded.url
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import strategies as st
 
 from plantprint.facts import Channel, Issue, ProductionEvent, Quality, Reading
-from plantprint.intervals import CounterState, MeterHour, MeterSeries, meter_hour, span_readings
+from plantprint.intervals import CounterState, MeterHour, MeterSeries, meter_hour, span_readings, values_of
 from plantprint.plant.model import Binding, Meter, Text
 from plantprint.times import HOUR_MS
 
@@ -64,7 +64,8 @@ def hours(
     """
     start_ms = HOUR_0 if state is not None else HOUR_0 - HOUR_MS
     for hour_ms in range(start_ms, HOUR_0 + count * HOUR_MS, HOUR_MS):
-        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel)
+        values = values_of(channel, meter, Decimal(ratio))
+        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel, values)
         series = MeterSeries(channel, meter, Decimal(ratio), window)
         until = HOUR_0 + count * HOUR_MS if until_ms is None else until_ms
         hour, state, issues = meter_hour(series, hour_ms, bucket_s, state, until)

@@ -16,6 +16,7 @@ from plantprint_cli import (
     services,
     trials,
 )
+from plantprint_cli.errors import user_errors
 
 app = typer.Typer(
     name="plantprint",
@@ -37,11 +38,11 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 def main() -> None:
     """Runs the command line; an error that a user can do something about is one line, not a trace."""
-    from plantprint_cli.errors import user_errors
-
     try:
         app()
-    except user_errors() as error:
+    except Exception as error:
+        if not isinstance(error, user_errors()):
+            raise
         typer.secho(f"plantprint: {error}", fg=typer.colors.RED, err=True)
         sys.exit(2)
 

@@ -1,5 +1,6 @@
 """Which errors are the user's to solve: shown as one line, without a trace; and what commands that need a part share."""
 
+import sys
 from importlib.util import find_spec
 
 import typer
@@ -13,21 +14,21 @@ class CommandError(RuntimeError):
     """A command cannot do what was asked; the message says why and what to do."""
 
 
-def user_errors() -> tuple[type[BaseException], ...]:
-    """Error classes of the installed parts whose message is complete text for a user."""
-    from plantprint.factors import FactorError
-    from plantprint.neutral import FactsError
-    from plantprint.plant.check import PlantError
-    from plantprint_cli.embedded import EmbeddedError
+# By module, so that a command loads none of them only to ask whether it failed with its error.
+USER_ERRORS = {
+    "plantprint.factors": "FactorError",
+    "plantprint.neutral": "FactsError",
+    "plantprint.plant.check": "PlantError",
+    "plantprint_cli.embedded": "EmbeddedError",
+    "plantprint_collector.migrate": "MigrationError",
+    "psycopg": "OperationalError",
+}
 
-    found: list[type[BaseException]] = [CommandError, EmbeddedError, PlantError, FactorError, FactsError]
-    if find_spec("psycopg"):
-        import psycopg
 
-        from plantprint_collector.migrate import MigrationError
-
-        found += [MigrationError, psycopg.OperationalError]
-    return tuple(found)
+def user_errors() -> tuple[type[Exception], ...]:
+    """Error classes of what is loaded whose message is complete text for a user."""
+    loaded = (getattr(sys.modules.get(module), name, None) for module, name in USER_ERRORS.items())
+    return (CommandError, *(error for error in loaded if error is not None))
 
 
 def need(module: str, extra: str) -> None:

@@ -45,7 +45,7 @@ def import_events(
     ),
     check: bool = typer.Option(False, "--check", help="Only read the sheet and say what is wrong."),
     rows_max: int = typer.Option(500, "--request-rows-max", min=1, help="Rows in one request."),
-    as_json: bool = typer.Option(False, "--json"),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Import production events from a CSV sheet. Columns are kind, at, event_id, revision, and the fields of each kind.
 

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(deadletter, name="deadletter")
 
 
-def migrate(database_url: str = DATABASE, as_json: bool = typer.Option(False, "--json")) -> None:
+def migrate(database_url: str = DATABASE, as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """Bring the database's schema up to date; doing it again changes nothing."""
     need("psycopg", "collector")
     from plantprint_collector import migrate as migrations
@@ -75,7 +75,7 @@ def setup_site(plant: Path, database_url: str = DATABASE) -> None:
 def audit(
     database_url: str = DATABASE,
     site: str = typer.Option(None, "--site", help="One site; all by default."),
-    as_json: bool = typer.Option(False, "--json"),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Prove the ledger: conservation, ledger = recompute in this process, and what of each agent's chunks is outstanding.
 
@@ -95,6 +95,7 @@ def audit(
 
 def doctor(
     settings: bool = typer.Option(False, "--settings", help="Print every setting as a Markdown page."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Say what this machine can run, and list every setting."""
     if settings:
@@ -102,9 +103,10 @@ def doctor(
 
         sys.stdout.write(settings_page())
         return
-    from plantprint_cli.doctor import findings
+    from plantprint_cli.doctor import findings, in_words
 
-    for line in findings():
+    found = findings()
+    for line in (json.dumps(found),) if as_json else in_words(found):
         typer.echo(line)
 
 
@@ -125,7 +127,9 @@ def dashboards(
         typer.echo(f"wrote {path}")
 
 
-def deadletter_list(database_url: str = DATABASE, as_json: bool = typer.Option(False, "--json")) -> None:
+def deadletter_list(
+    database_url: str = DATABASE, as_json: bool = typer.Option(False, "--json", help="Print JSON.")
+) -> None:
     """List what was set aside and why."""
     need("psycopg", "collector")
     from plantprint_collector import deadletter
@@ -139,7 +143,9 @@ def deadletter_list(database_url: str = DATABASE, as_json: bool = typer.Option(F
     typer.echo(f"{len(letters)} set aside")
 
 
-def deadletter_replay(database_url: str = DATABASE, as_json: bool = typer.Option(False, "--json")) -> None:
+def deadletter_replay(
+    database_url: str = DATABASE, as_json: bool = typer.Option(False, "--json", help="Print JSON.")
+) -> None:
     """Try again to store everything that was set aside; what still cannot be stored stays."""
     need("psycopg", "collector")
     from plantprint_collector import deadletter

@@ -12,6 +12,7 @@ from plantprint_cli.errors import DATABASE, CommandError, need
 Form = Literal["tree", "mermaid", "dot", "json"]
 Lang = Literal["en", "zh"]
 GwpChoice = Literal["AR4", "AR5", "AR6"]
+Purpose = Literal["footprint", "inventory"]
 
 # A drawing that goes into a file or pipe is not cut at a terminal's width.
 _FILE_COLUMNS = 400
@@ -30,14 +31,19 @@ def register(app: typer.Typer) -> None:
 
 
 def model_check(plant: Path = typer.Argument(..., exists=True, dir_okay=False, help="plant.yaml")) -> None:
-    """Check a plant file; every problem comes with its line and what to do. Exit code 2 when there is an error."""
+    """Check a plant file and its hourly files; every problem comes with its line and what to do. Exit code 2 for an error."""
     from plantprint.plant.graph import compile_plant
-    from plantprint.plant.load import load_plant
+    from plantprint_cli.plant_files import read_site
 
-    graph = compile_plant(load_plant(plant.read_text(encoding="utf-8"), str(plant)))
+    files = read_site(plant)
+    graph = compile_plant(files.plant)
+    for one in files.warnings:
+        typer.echo(f"{plant}:{one.line}: {one.path}: {one.message}; {one.remedy}", err=True)
     typer.echo(
         f"{plant}: good; {len(graph.meters)} meters, {len(graph.edges)} flows, {len(graph.work_units)} work units"
     )
+    for name, series in files.series.items():
+        typer.echo(f"{name}: good; {len(series.hours)} hours, zone {series.geography or 'not named'}")
 
 
 def model_show(
@@ -77,7 +83,8 @@ def model_apply(
     from plantprint_cli.setup import apply_model_file
 
     with psycopg.connect(database_url) as conn:
-        site, version = apply_model_file(conn, plant, None if effective is None else parse_instant(effective))
+        effective_ms = None if effective is None else parse_instant(effective)
+        site, version = apply_model_file(conn, plant, effective_ms, typer.echo)
     typer.echo(f"site {site}: version {version}")
 
 
@@ -94,6 +101,9 @@ def account(
     ),
     known_at: str = typer.Option(None, "--known-at", help="Count only facts known by then, RFC 3339."),
     gwp_set: GwpChoice = typer.Option(None, "--gwp-set", help="Value gases anew; published values count by default."),
+    purpose: Purpose = typer.Option(
+        None, "--purpose", help="Refuse factors that serve the other one; the two never mix."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print every account to the last digit as JSON."),
     schema: bool = typer.Option(False, "--schema", help="Print the JSON Schema of the document and leave."),
 ) -> None:
@@ -107,7 +117,8 @@ def account(
         raise CommandError(
             "account needs a document of facts; docs/neutral.md describes it, --schema prints its schema"
         )
-    result = neutral.accounts_json(neutral.account_facts(neutral.parse_facts(facts.read_bytes()), known_at, gwp_set))
+    accounts = neutral.account_facts(neutral.parse_facts(facts.read_bytes()), known_at, gwp_set, purpose)
+    result = neutral.accounts_json(accounts)
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
     else:
@@ -124,11 +135,12 @@ def _print_accounts(result: dict[str, Any]) -> None:
     for name, batch in result["batches"].items():
         whole = batch["product_footprint"]
         mark = "  (incomplete)" if batch["incomplete"] else ""
-        line = f"batch {name:20} {batch['kg_co2e']} kg CO2e"
-        typer.echo(f"{line}, {whole['boundary']} {whole['kg_co2e']} kg CO2e, {batch['status']}{mark}")
-        told = (
-            f"  {i['code']} {i['place']}: {i['message']}; {i['remedy']}" for i in (*batch["issues"], *whole["reasons"])
-        )
+        words = [f"batch {name:20} {batch['kg_co2e']} kg CO2e", batch["status"]]
+        if whole is not None:
+            words.insert(1, f"{whole['boundary']} {whole['kg_co2e']} kg CO2e")
+        typer.echo(f"{', '.join(words)}{mark}")
+        issues = (*batch["issues"], *(whole["reasons"] if whole else ()))
+        told = (f"  {i['code']} {i['place']}: {i['message']}; {i['remedy']}" for i in issues)
         for line in dict.fromkeys(told):
             typer.echo(line)
     for issue in result["issues"]:

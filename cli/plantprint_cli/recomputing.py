@@ -23,7 +23,7 @@ def recompute(
     ),
     wait: str = typer.Option("10m", "--wait", help="How long to wait for the collector; 0 only leaves the order."),
     database_url: str = DATABASE,
-    as_json: bool = typer.Option(False, "--json"),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Account a span again from stored readings; corrections are posted where something differs.
 

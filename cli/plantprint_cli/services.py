@@ -69,4 +69,5 @@ def read_settings(model: type[T], **given: object) -> T:
             f"PLANTPRINT_{str(problem['loc'][0]).upper() if problem['loc'] else '?'}: {problem['msg']}"
             for problem in error.errors()
         ]
-        raise CommandError("settings are not usable. " + "; ".join(lines) + ". See docs/settings.md") from error
+        remedy = "`plantprint doctor --settings` lists them all"
+        raise CommandError(f"settings are not usable. {'; '.join(lines)}. {remedy}") from error

@@ -3,27 +3,31 @@
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from plantprint.factors import builtin_factors
-from plantprint.plant.load import load_plant
 from plantprint.times import SiteClock, to_ms
 from plantprint_cli.errors import CommandError
-from plantprint_collector import migrate, store
+from plantprint_cli.plant_files import read_site
+from plantprint_collector import migrate, series_store, store
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
 
-def apply_model_file(conn: Conn, path: Path, effective_ms: int | None = None) -> tuple[str, int]:
-    """Stores a plant file and the factors that ship; returns (site, version). Raises `PlantError` with lines.
+def apply_model_file(
+    conn: Conn, path: Path, effective_ms: int | None = None, say: Callable[[str], None] = lambda _: None
+) -> tuple[str, int]:
+    """Stores a plant file, its hourly files and the factors that ship; returns (site, version). Raises `PlantError`.
 
-    It takes effect at `effective_ms`, a full hour; without one, when the file says.
+    It takes effect at `effective_ms`, a full hour; without one, when the file says. `say` is told of hourly files.
     """
     text = path.read_text(encoding="utf-8")
-    plant = load_plant(text, str(path))
+    files = read_site(path)
+    plant = files.plant
     body = plant.model_dump(mode="json", by_alias=True)
     if effective_ms is None and plant.effective_at is not None:
         effective_ms = to_ms(plant.effective_at)
@@ -31,6 +35,9 @@ def apply_model_file(conn: Conn, path: Path, effective_ms: int | None = None) ->
         version = store.apply_plant_model(conn, plant.site.id, text, body, effective_ms)
     except ValueError as error:
         raise CommandError(str(error)) from error
+    for series in files.series.values():
+        version_of_hours = series_store.apply_series(conn, plant.site.id, series)
+        say(f"{series.factor_id}: version {version_of_hours}, {len(series.hours)} hours in the file")
     store.load_factors(conn, [(f.factor_id, f.to_json()) for f in builtin_factors()], keep_own=True)
     return plant.site.id, version
 

@@ -6,13 +6,13 @@ from typing import Any
 from psycopg import Connection
 
 from plantprint.account import HourAccount
-from plantprint.factors import Factor
 from plantprint.ledger import Net
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Batch, Job, Production
 from plantprint.quantities import decimal_text
 from plantprint.times import format_instant, from_ms
 from plantprint_collector import live
+from plantprint_collector.books import SiteFacts
 from plantprint_collector.ledger_store import load_account
 from plantprint_collector.lots_store import with_reasons
 
@@ -40,7 +40,7 @@ class BatchBook:
         conn: Conn,
         graph: PlantGraph,
         production: Production,
-        library: Mapping[str, Factor],
+        facts: SiteFacts,
         nets: Mapping[str, Net],
         accounts: Sequence[HourAccount],
         ages: live.Ages,
@@ -60,9 +60,10 @@ class BatchBook:
             missing = was_missing or name in wrong or any(a.missing_ms.get(name) for a in accounts)
             age_s = ages.newest(live.rows_behind(graph, tuple(row["work_units"])))
             net = {**settled, **nets.get(name, {})}
-            found.append(
-                ("batch", name, live.batch_body(graph, net, library, {**row, "incomplete": missing}, now_ms, age_s))
+            body = live.batch_body(
+                graph, net, facts.library, facts.series, {**row, "incomplete": missing}, now_ms, age_s
             )
+            found.append(("batch", name, body))
         return found
 
     def _look(self, production: Production, now_ms: int) -> None:

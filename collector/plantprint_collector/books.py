@@ -1,13 +1,15 @@
 """The facts of one site as accounting needs them, and hours accounted from stored readings: whole, in order, exact."""
 
-from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Iterable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from plantprint.account import Carry, HourAccount, account_hour
+from plantprint.factor_series import FactorSeries
 from plantprint.factors import Factor, builtin_factors, latest
 from plantprint.facts import ProductionEvent
-from plantprint.intervals import LOOKAHEAD, binding_edges_ms, binding_from_ms
+from plantprint.intervals import LOOKAHEAD, Values, binding_edges_ms, binding_from_ms, values_of
 from plantprint.material_events import KINDS as GENEALOGY
 from plantprint.plant.graph import PlantGraph
 from plantprint.plant.model import Binding, Meter
@@ -31,6 +33,8 @@ from plantprint_collector.facts_store import (
     model_at,
     reach_back_ms,
 )
+from plantprint_collector.series_store import load_series
+from plantprint_collector.stored_hours import Kept, fingerprint, keep_nothing
 
 Range = tuple[int, int]
 _Found = TypeVar("_Found")
@@ -41,7 +45,7 @@ _MEMO_MAX = 64
 
 @dataclass(frozen=True, eq=False)
 class SiteFacts:
-    """Everything but readings, as of one database snapshot; `factor_rows` is the size of the factor table then."""
+    """Everything but readings, as of one database snapshot; `factor_rows` is how many factors and series there were then."""
 
     site: str
     models: list[ModelVersion]
@@ -50,8 +54,9 @@ class SiteFacts:
     library: dict[str, Factor]
     factor_rows: int
     first_ms: dict[int, int]
+    series: dict[str, FactorSeries] = field(default_factory=dict)
     _productions: dict[int, Production] = field(default_factory=dict)
-    _memo: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
+    _memo: dict[tuple[str, Hashable], Any] = field(default_factory=dict, repr=False)
 
     def model(self, hour_ms: int) -> ModelVersion:
         return model_at(self.models, hour_ms)
@@ -69,9 +74,9 @@ class SiteFacts:
         alike = all(event.kind in GENEALOGY and event.revision == 0 for event in fresh.values())
         return replace(self, events=self.events | fresh, _productions=self._productions if alike else {})
 
-    def _once(self, name: str, hour_ms: int, find: Callable[[], _Found]) -> _Found:
+    def _once(self, name: str, of: Hashable, find: Callable[[], _Found]) -> _Found:
         """What models, channels and first readings say, looked up once until `learn_first` hears something new."""
-        key = (name, hour_ms)
+        key = (name, of)
         if key not in self._memo:
             if len(self._memo) > _MEMO_MAX:
                 self._memo.clear()
@@ -81,7 +86,7 @@ class SiteFacts:
 
     def since_ms(self, hour_ms: int) -> dict[str, int]:
         """When each meter that ever reported began to, by any of its bindings; an amount's period counts with it."""
-        return self._once("since", hour_ms, lambda: self._since_ms(hour_ms))
+        return self._once("since", self.model(hour_ms).version, lambda: self._since_ms(hour_ms))
 
     def _since_ms(self, hour_ms: int) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -148,8 +153,50 @@ class SiteFacts:
         return {s.channel_id: stored for stored in self.channels.values() for s in stored}
 
     def sources(self, hour_ms: int) -> dict[str, MeterSource]:
-        """What feeds each meter in an hour."""
-        return self._once("sources", hour_floor(hour_ms), lambda: self._sources(hour_floor(hour_ms)))
+        """What feeds each meter in an hour; the same object for hours that do not differ."""
+        hour_ms = hour_floor(hour_ms)
+        return self._once("sources", self._stretch(hour_ms), lambda: self._sources(hour_ms))
+
+    def _stretch(self, hour_ms: int) -> Hashable:
+        """Equal for hours in which the same models, bindings and channels count: an edge within two hours is its own."""
+        begun = bisect_right(self._once("firsts", 0, lambda: sorted(self.first_ms.values())), hour_ms + HOUR_MS)
+        edges = self._once("edges", 0, self._edges)
+        passed = bisect_right(edges, hour_ms)
+        is_near = passed < len(edges) and edges[passed] < hour_ms + 2 * HOUR_MS
+        versions = self.model(hour_ms).version, self.model(hour_ms + HOUR_MS).version
+        return (*versions, begun, passed, hour_ms if is_near else None)
+
+    def _edges(self) -> list[int]:
+        meters = [meter for model in self.models for meter in model.graph.plant.meters]
+        return sorted({edge for meter in meters for binding in meter.bindings for edge in binding_edges_ms(binding)})
+
+    def made_of(self, hour_ms: int) -> dict[str, int]:
+        """Fingerprints of the meters of an hour, without those that were not there yet when it began."""
+        marks = self._once("made of", self._stretch(hour_ms), lambda: self._made_of(hour_ms))
+        late = {meter for meter, since in self.since_ms(hour_ms).items() if since > hour_ms}
+        return {meter: mark for meter, mark in marks.items() if meter not in late} if late else marks
+
+    def _made_of(self, hour_ms: int) -> dict[str, int]:
+        plant, levels = self.model(hour_ms).graph.plant, self.model(hour_ms).graph.levels
+        sources = self.sources(hour_ms).items()
+        return {meter: fingerprint(source, plant.bucket_s) for meter, source in sources if meter not in levels}
+
+    @property
+    def every_meter(self) -> frozenset[str]:
+        """The meters of all models."""
+        return self._once("meters", 0, lambda: frozenset(m.id for v in self.models for m in v.graph.plant.meters))
+
+    def meters_of(self, channel_id: int) -> frozenset[str]:
+        """The meters that any model feeds from a channel, with its power too."""
+        return self._once("fed", 0, self._fed).get(channel_id, frozenset())
+
+    def _fed(self) -> dict[int, frozenset[str]]:
+        meters: dict[str, set[str]] = {}
+        for model in self.models:
+            for meter in model.graph.plant.meters:
+                for channel in {c for b in meter.bindings for c in (b.channel, b.power) if c is not None}:
+                    meters.setdefault(channel, set()).add(meter.id)
+        return {s.channel_id: frozenset(meters.get(key, ())) for key, stored in self.channels.items() for s in stored}
 
     def _sources(self, hour_ms: int) -> dict[str, MeterSource]:
         graph, later = self.model(hour_ms).graph, self.model(hour_ms + HOUR_MS).graph
@@ -164,6 +211,21 @@ class SiteFacts:
         edges = {edge for meter in meters for binding in meter.bindings for edge in binding_edges_ms(binding)}
         changes = any(first_ms < edge <= last_ms for edge in edges)
         return not changes and all(s.is_whole for s in sources.values()) and sources == self.sources(last_ms)
+
+    def values(self) -> dict[int, Values]:
+        """What counts of each mapped channel's readings, for whichever meter and ratio has the narrowest view of it."""
+        return self._once("values", 0, self._values)
+
+    def _values(self) -> dict[int, Values]:
+        found: dict[int, Values] = {}
+        for model in self.models:
+            for meter in model.graph.plant.meters:
+                for binding in meter.bindings:
+                    for channel in (binding.channel, binding.power):
+                        for s in self.channels.get(channel or "", ()):
+                            known, own = found.get(s.channel_id), values_of(s.channel, meter, binding.ratio)
+                            found[s.channel_id] = own if known is None else known.narrowed(own)
+        return found
 
     def mapped_channels(self) -> dict[int, int]:
         """Channel ids that some model binds to a meter, as its power too, each with its period in ms (1 for instants)."""
@@ -187,7 +249,8 @@ def load_facts(conn: Conn, site: str) -> SiteFacts | None:
     stored = [Factor.from_json({**body, "version": version}) for _, version, body in load_factor_rows(conn)]
     library = latest([*builtin_factors(), *stored])
     channels, events = load_channels(conn, site), _by_identity(load_events(conn, site))
-    facts = SiteFacts(site, models, channels, events, library, count_factors(conn), {})
+    series = load_series(conn, site)
+    facts = SiteFacts(site, models, channels, events, library, count_factors(conn), {}, series)
     facts.first_ms.update(first_readings_ms(conn, facts.mapped_channels()))
     return facts
 
@@ -203,37 +266,53 @@ def _same_places(one: PlantGraph, other: PlantGraph) -> bool:
 
 
 def account_hours(
-    conn: Conn, facts: SiteFacts, hours: Sequence[int], carry: Carry, until_ms: int
+    conn: Conn,
+    facts: SiteFacts,
+    hours: Sequence[int],
+    carry: Carry,
+    until_ms: int,
+    keep: Callable[[int, Carry], Kept] = keep_nothing,
 ) -> Iterator[HourAccount]:
-    """Accounts consecutive hours from stored readings, each with the carry of the one before it."""
+    """Accounts consecutive hours from stored readings, each with the carry of the one before it.
+
+    `keep` says which meters' hours are known as they are; it is asked hour by hour as they are accounted.
+    """
     if not hours:
         return
-    channel_ids = list(facts.mapped_channels())
-    window = ReadingWindow(conn, channel_ids, hours[0], hours[-1] + HOUR_MS)
+    window = ReadingWindow(conn, (), hours[0], hours[-1] + HOUR_MS, facts.values())
     for hour_ms in hours:
-        model = facts.model(hour_ms)
-        series = {meter: source.series(window, hour_ms) for meter, source in facts.sources(hour_ms).items()}
-        begins = replace(
-            carry, meters={m: in_decimals_of(series[m], s) if m in series else s for m, s in carry.meters.items()}
-        )
+        model, kept = facts.model(hour_ms), keep(hour_ms, carry)
+        sources = {meter: s for meter, s in facts.sources(hour_ms).items() if meter not in kept.hours}
+        window.look_at({c for source in sources.values() for c in source.every_channel_id})
+        series = {meter: source.series(window, hour_ms) for meter, source in sources.items()}
+        begins = {
+            m: in_decimals_of(series[m], s) if m in series else s
+            for m, s in carry.meters.items()
+            if m not in kept.hours
+        }
         account = account_hour(
-            model.graph, facts.production(model), hour_ms, series, begins, until_ms, facts.since_ms(hour_ms)
+            model.graph,
+            facts.production(model),
+            hour_ms,
+            series,
+            replace(carry, meters=begins | kept.states),
+            until_ms,
+            facts.since_ms(hour_ms),
+            kept.hours,
         )
         yield account
         carry = account.carry
 
 
-def touched_by_readings(conn: Conn, facts: SiteFacts, marks: Mapping[int, Sequence[Range]]) -> list[Range]:
-    """Spans of time that changed readings can reach: to the neighbours, and as far back as a held reading waits."""
+def touched_by_readings(conn: Conn, facts: SiteFacts, marks: Mapping[int, Sequence[Range]]) -> list[tuple[int, Range]]:
+    """Spans of time that changed readings of a channel can reach: to the neighbours, and as far back as one is held."""
     periods = facts.mapped_channels()
-    streams = {s.channel_id: [s.channel_id for s in stored] for stored in facts.channels.values() for s in stored}
-    spans = []
-    for channel_id, changed in marks.items():
-        if channel_id in periods:
-            for low, high in changed:
-                before, after = reach_back_ms(conn, streams[channel_id], low, high, LOOKAHEAD + 1)
-                spans.append((min(before, low) - periods[channel_id], max(after, high)))
-    return spans
+    spans = [(c, low, high) for c, changed in marks.items() if c in periods for low, high in changed]
+    reached = reach_back_ms(conn, spans, LOOKAHEAD + 1, facts.values())
+    return [
+        (c, (min(before, low) - periods[c], max(after, high)))
+        for (c, low, high), (before, after) in zip(spans, reached, strict=True)
+    ]
 
 
 def touched_by_production(old: SiteFacts, new: SiteFacts, far_ms: int) -> list[Range]:
@@ -251,8 +330,3 @@ def touched_since(facts: SiteFacts, span: Range) -> int:
     return min(
         reaches_back_ms(model.graph, facts.production(model), facts.events.values(), span) for model in facts.models
     )
-
-
-def hours_of(spans: Sequence[Range]) -> set[int]:
-    """The hours that spans of time touch."""
-    return {hour for low, high in spans for hour in range(hour_floor(low), hour_floor(high) + 1, HOUR_MS)}

@@ -36,7 +36,13 @@ class Settings(BaseSettings):
         default=1000, gt=0, description="most messages waiting for the writer (at most 64 KB each); then reading stops"
     )
     commit_ms_max: int = Field(default=20, ge=0, description="how long a transaction gathers messages, in milliseconds")
-    commit_rows_max: int = Field(default=50_000, gt=0, description="readings after which a transaction is written")
+    commit_rows_max: int = Field(default=100_000, gt=0, description="readings after which a transaction is written")
+    commit_sessions: int = Field(
+        default=2, gt=0, le=16, description="database sessions that write large transactions, shared by agent; 1: one"
+    )
+    commit_shared_rows_min: int = Field(
+        default=10_000, ge=0, description="readings from which on a transaction is shared among sessions"
+    )
     staged_s: float = Field(
         default=60.0,
         ge=0,
@@ -67,14 +73,28 @@ class Settings(BaseSettings):
     announce_confirm_s: float = Field(
         default=1.0, gt=0, description="how long to wait for the broker to confirm an alert, in seconds"
     )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="address of the collector's /metrics, /healthz and /readyz; loopback unless told otherwise",
+    )
     metrics_port: int = Field(
-        default=0, ge=0, le=65_535, description="loopback port of the collector's /metrics; 0: off"
+        default=0, ge=0, le=65_535, description="port of the collector's /metrics, /healthz and /readyz; 0: off"
     )
     metrics_every_s: float = Field(
         default=5.0, gt=0, description="how often /metrics looks into the database for ages and backlog, in seconds"
     )
     metrics_series_max: int = Field(
         default=1000, gt=0, description="most agents or sites that one metric names; the stalest are named first"
+    )
+    compress_after_days: int = Field(
+        default=7,
+        ge=0,
+        description="age at which a day of readings is compressed (TimescaleDB with TSL), in days of the sites' time; 0: never."
+        " Longer than the outages that edges bridge: late readings are slower there",
+    )
+    compress_timeout_s: float = Field(default=3600.0, gt=0, description="longest compression of a day, in seconds")
+    housekeeping_s: float = Field(
+        default=3600.0, gt=0, description="how often days are looked for that can be compressed, in seconds"
     )
     database_timeout_s: float = Field(
         default=60.0, gt=0, description="longest statement of the intake; a stuck server counts as away, in seconds"

@@ -1,6 +1,6 @@
 """The facts of a site kept up to date: reloads only what marks say has changed, and tells which time that touches."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
@@ -10,8 +10,18 @@ from plantprint_collector.genealogy_book import GenealogyBook
 from plantprint_collector.ledger_marks import AGAIN, Marks
 
 Conn = Connection[tuple[Any, ...]]
-Touched = tuple[Range, str]
-"""A span of time whose settled hours must be accounted again, and why."""
+
+
+class Touched(NamedTuple):
+    """A span of time whose settled hours must be accounted again, why, and the meters whose readings say so.
+
+    Without meters what they told stays as it is, unless it was made from other facts; None: nothing is taken as known.
+    """
+
+    span: Range
+    cause: str
+    meters: frozenset[str] | None = frozenset()
+
 
 _FAR_MS = 2**50
 
@@ -28,7 +38,7 @@ class FactsBook:
         """Brings the facts up to the caller's snapshot; readings touch only what their meter's first ones do here."""
         old = self.facts
         events = [(span, cause) for span, cause in marks.site if cause.startswith("event")]
-        others = [(span, cause.removeprefix(AGAIN)) for span, cause in marks.site if _concerns_hours(cause)]
+        others = [_touched(span, cause) for span, cause in marks.site if _concerns_hours(cause)]
         if old is None or self._must_reload(conn, old, marks):
             self.facts = load_facts(conn, self.site)
             if self.facts is not None:
@@ -51,14 +61,14 @@ class FactsBook:
             or count_factors(conn) != old.factor_rows
         )
 
-    def _by_events(self, old: SiteFacts | None, new: SiteFacts, events: list[Touched]) -> list[Touched]:
+    def _by_events(self, old: SiteFacts | None, new: SiteFacts, events: list[tuple[Range, str]]) -> list[Touched]:
         """After a restart what the events changed is not known any more, only since when it may be."""
         if not events:
             return []
         if old is None:
-            return [((touched_since(new, span), _FAR_MS), cause) for span, cause in events]
+            return [Touched((touched_since(new, span), _FAR_MS), cause) for span, cause in events]
         cause = ", ".join(sorted({cause for _, cause in events}))
-        return [(span, cause) for span in touched_by_production(old, new, _FAR_MS)]
+        return [Touched(span, cause) for span in touched_by_production(old, new, _FAR_MS)]
 
     def _by_first_readings(self, old: SiteFacts | None, new: SiteFacts, marks: Marks) -> list[Touched]:
         """A meter's first reading ends the time in which it counted as missing; a new stream ends the one before it."""
@@ -67,9 +77,16 @@ class FactsBook:
         for channel_id, spans in marks.channels.items():
             first_ms = spans[0][0]
             if channel_id in mapped and channel_id not in known and new.first_ms.get(channel_id, first_ms) >= first_ms:
-                touched.append(((new.first_reaches_ms(channel_id, first_ms), _FAR_MS), "first reading"))
+                span = (new.first_reaches_ms(channel_id, first_ms), _FAR_MS)
+                touched.append(Touched(span, "first reading", new.meters_of(channel_id)))
         new.learn_first(marks.channels)
         return touched
+
+
+def _touched(span: Range, cause: str) -> Touched:
+    """Of what another model or a pass before left to do, the meters are told by what their hours were made of."""
+    is_known = cause.startswith((AGAIN, "model"))
+    return Touched(span, cause.removeprefix(AGAIN), frozenset() if is_known else None)
 
 
 def _concerns_hours(cause: str) -> bool:

@@ -7,10 +7,21 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 from psycopg import Connection
 
 from plantprint.facts import Channel, EventKind, ProductionEvent, Reading
-from plantprint.intervals import LOOKAHEAD, CounterState, Feed, MeterSeries, hour_feeds, span_readings
+from plantprint.intervals import (
+    ANY_VALUE,
+    LOOKAHEAD,
+    CounterState,
+    Feed,
+    MeterSeries,
+    Values,
+    hour_feeds,
+    span_readings,
+    values_of,
+)
 from plantprint.plant import Plant
 from plantprint.plant.graph import PlantGraph, compile_plant
 from plantprint.plant.model import Meter
@@ -21,12 +32,28 @@ Conn = Connection[tuple[Any, ...]]
 _FAR = datetime(9999, 1, 1, tzinfo=UTC)
 _NEVER_MS = 2**62
 _MS = "(extract(epoch from {0}) * 1000)::bigint"
-# That a stored reading counts as one of LOOKAHEAD: it is not withdrawn, nor is another at its instant that may win over it.
-# `offset 0` keeps it a look-up per reading: as a join it would read whole channels.
+# That a stored reading counts as one of LOOKAHEAD: it is not withdrawn and holds a possible value, and so does every other
+# at its instant that may win over it. `offset 0` keeps it a look-up per reading: as a join it would read whole channels.
 _COUNTS = (
-    "quality > 0 and not exists (select from reading other where other.channel_id = any({0}) "
-    "and other.measured_at = reading.measured_at and other.quality = 0 offset 0)"
+    "quality > 0 and value between {0}.least and {0}.most and not exists ("
+    "select from reading other where other.channel_id = any({0}.ids) and other.measured_at = reading.measured_at "
+    "and (other.quality = 0 or not other.value between {0}.least and {0}.most) offset 0)"
 )
+_AT = "timestamptz 'epoch' + {0} * interval '1 ms'"
+_REACH = f"""
+with c as materialized (
+    select s.n, {_AT.format("s.low")} as low, {_AT.format("s.high")} as high, array(
+        select o.channel_id from channel o where (o.site, o.agent, o.name) = (mine.site, mine.agent, mine.name)) as ids,
+    s.least, s.most
+    from unnest(%(n)s, %(ids)s::int[], %(low)s, %(high)s, %(least)s::bigint[], %(most)s::bigint[])
+        as s(n, channel_id, low, high, least, most) join channel mine using (channel_id))
+select c.n, array(
+    select {_MS.format("measured_at")} from reading where reading.channel_id = one.channel_id and measured_at < c.low
+    and {_COUNTS.format("c")} order by measured_at desc limit %(readings)s), array(
+    select {_MS.format("measured_at")} from reading where reading.channel_id = one.channel_id and measured_at > c.high
+    and {_COUNTS.format("c")} order by measured_at limit 1)
+from c cross join unnest(c.ids) as one(channel_id)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +90,29 @@ class MeterSource:
 
     @property
     def is_whole(self) -> bool:
-        """Whether one channel alone makes the meter's hour, and the next hour begins with it."""
-        whole = self.from_ms is None and self.to_ms is None and not self.following
-        return whole and self.power is None and self.meter.resolution is None
+        """Whether one channel makes the meter's hour, and the next hour begins with it."""
+        return self.from_ms is None and self.to_ms is None and not self.following
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether more than its register says what a counter counts when."""
+        return self.channel.kind == "counter" and (self.power is not None or self.meter.resolution is not None)
 
     @property
     def channel_ids(self) -> tuple[int, ...]:
         """Every channel that feeds the meter in the hour."""
         return tuple(c for source in (self, *self.following) for c in source.multipliers)
+
+    @property
+    def every_channel_id(self) -> tuple[int, ...]:
+        """Every channel that has a part in the meter's hour, as power too."""
+        power = self.power.every_channel_id if self.is_shaped and self.power is not None else ()
+        return (*self.multipliers, *power, *(c for source in self.following for c in source.every_channel_id))
+
+    @property
+    def values(self) -> Values:
+        """What counts of its readings."""
+        return values_of(self.channel, self.meter, self.ratio)
 
     def series(self, window: "ReadingWindow", hour_ms: int) -> MeterSeries:
         """What the meter's hour is made from."""
@@ -218,32 +260,49 @@ def load_factor_rows(conn: Conn) -> list[tuple[str, int, dict[str, Any]]]:
 
 
 def count_factors(conn: Conn) -> int:
-    """Rows of the factor table; they are only ever added, so another number means other factors."""
-    row = conn.execute("select count(*) from factor").fetchone()
+    """Factors and versions of hourly series; they are only ever added, so another number means other factors."""
+    row = conn.execute("select (select count(*) from factor) + (select count(*) from factor_series)").fetchone()
     return int(row[0]) if row else 0
 
 
 class ReadingWindow:
     """Readings of a set of channels in (after, upto] with what is needed beyond it, cut per hour without asking again."""
 
-    def __init__(self, conn: Conn, channel_ids: Sequence[int], after_ms: int, upto_ms: int | None) -> None:
+    def __init__(
+        self,
+        conn: Conn,
+        channel_ids: Sequence[int],
+        after_ms: int,
+        upto_ms: int | None,
+        values: Mapping[int, Values] | None = None,
+    ) -> None:
+        """`values` by channel say what counts of what is needed beyond; without, every value does."""
+        self._conn, self._values = conn, values or {}
+        self._span = after_ms, upto_ms
         self._merged: dict[tuple[tuple[int, int], ...], tuple[Reading, ...]] = {}
-        self._by_channel: dict[int, list[Reading]] = {channel_id: [] for channel_id in channel_ids}
-        for channel_id, *reading in _fetch(conn, channel_ids, after_ms, upto_ms):
+        self._by_channel: dict[int, list[Reading]] = {}
+        self._times: dict[int, list[int]] = {}
+        self.look_at(channel_ids)
+
+    def look_at(self, channel_ids: Iterable[int]) -> None:
+        """Takes in the channels that are not here yet."""
+        (after_ms, upto_ms), fresh = self._span, [c for c in channel_ids if c not in self._by_channel]
+        if not fresh:
+            return
+        self._by_channel |= {channel_id: [] for channel_id in fresh}
+        for channel_id, *reading in _fetch(self._conn, fresh, after_ms, upto_ms):
             self._by_channel[channel_id].append(Reading(*reading))
         if upto_ms is not None:
-            for channel_id, *reading in _fetch_following(conn, channel_ids, upto_ms):
+            for channel_id, *reading in _fetch_following(self._conn, fresh, upto_ms, self._values):
                 self._by_channel[channel_id].append(Reading(*reading))
-        self._times = {channel_id: [r.t_ms for r in readings] for channel_id, readings in self._by_channel.items()}
+        self._times |= {channel_id: [r.t_ms for r in self._by_channel[channel_id]] for channel_id in fresh}
 
     def cut(self, source: MeterSource, after_ms: int, upto_ms: int) -> tuple[Reading, ...]:
         """The meter's readings in (after, upto] and those after it that tell about them, in its finest decimals."""
         if len(source.multipliers) > 1:
-            return span_readings(self.all_of(source), after_ms, upto_ms, source.channel)
-        [(channel_id, multiplier)] = source.multipliers.items()
-        return tuple(
-            scale(span_readings(self._by_channel.get(channel_id, ()), after_ms, upto_ms, source.channel), multiplier)
-        )
+            return span_readings(self.all_of(source), after_ms, upto_ms, source.channel, source.values)
+        [channel_id] = source.multipliers  # in the finest decimals, which are its own
+        return span_readings(self._by_channel.get(channel_id, ()), after_ms, upto_ms, source.channel, source.values)
 
     def all_of(self, source: MeterSource) -> tuple[Reading, ...]:
         """Everything read for a meter, in its finest decimals."""
@@ -283,45 +342,61 @@ def _fetch(conn: Conn, channel_ids: Sequence[int], after_ms: int, upto_ms: int |
     ).fetchall()
 
 
-def _fetch_following(conn: Conn, channel_ids: Sequence[int], after_ms: int) -> list[Any]:
+def _fetch_following(conn: Conn, channel_ids: Sequence[int], after_ms: int, values: Mapping[int, Values]) -> list[Any]:
     """What `span_readings` looks at after an instant, or more of it where several channels are one stream.
 
     All that follows where fewer than LOOKAHEAD count, so at the live edge; else it is bounded by them and the period.
+    Where one channel is the stream, what does not count is left out.
     """
     return conn.execute(
         "with c as materialized (select channel_id, period_s, array(select o.channel_id from channel o "
-        "  where (o.site, o.agent, o.name) = (mine.site, mine.agent, mine.name) and o.channel_id <> mine.channel_id) as ids "
-        "  from channel mine where channel_id = any(%(channels)s)) "
+        "  where (o.site, o.agent, o.name) = (mine.site, mine.agent, mine.name) and o.channel_id <> mine.channel_id) as ids, "
+        "  s.least, s.most from channel mine "
+        "  join unnest(%(ids)s::int[], %(least)s::bigint[], %(most)s::bigint[]) as s(channel_id, least, most) "
+        "    using (channel_id)) "
         f"select c.channel_id, {_MS.format('r.measured_at')}, r.value, r.quality, r.revision from c "
         "left join lateral (select measured_at from reading where reading.channel_id = c.channel_id "
-        f"  and measured_at > %(after)s and {_COUNTS.format('c.ids')} "
+        f"  and measured_at > %(after)s and {_COUNTS.format('c')} "
         "  order by measured_at offset %(others)s limit 1) as last on true "
         "cross join lateral (select * from reading where reading.channel_id = c.channel_id and measured_at > %(after)s "
         "  and measured_at <= greatest(coalesce(last.measured_at, 'infinity'), "
         "    %(after)s + make_interval(secs => c.period_s)) "
-        "  order by measured_at) r order by 1, 2",
-        {"channels": list(channel_ids), "after": from_ms(after_ms), "others": LOOKAHEAD - 1},
+        "  and (value between c.least and c.most or cardinality(c.ids) > 0) order by measured_at) r order by 1, 2",
+        {"after": from_ms(after_ms), "others": LOOKAHEAD - 1, **_limits(channel_ids, values)},
     ).fetchall()
 
 
-def reach_back_ms(conn: Conn, channel_ids: Sequence[int], low_ms: int, high_ms: int, readings: int) -> tuple[int, int]:
-    """Instants of the `readings`-th reading before a range and of the first after it, of channels that are one stream.
+def _limits(channel_ids: Sequence[int], values: Mapping[int, Values]) -> dict[str, list[int]]:
+    """Channels with what counts of each, as columns."""
+    limits = [values.get(channel_id, ANY_VALUE) for channel_id in channel_ids]
+    return {"ids": list(channel_ids), "least": [v.least for v in limits], "most": [v.most for v in limits]}
 
-    Readings that are missing or withdrawn are not counted. The range's own ends where there is none.
+
+def reach_back_ms(
+    conn: Conn, spans: Sequence[tuple[int, int, int]], readings: int, values: Mapping[int, Values]
+) -> list[tuple[int, int]]:
+    """Per span (channel id, first, last instant): the `readings`-th reading before it and the first after it.
+
+    They are of the span's channel and those that are one stream with it; readings that do not count are not counted, by
+    the `values` of the span's channel. The span's own ends where there is none.
     """
-    before = conn.execute(
-        f"select {_MS.format('r.measured_at')} from unnest(%s::int[]) as c(channel_id) cross join lateral ("
-        "  select measured_at from reading where reading.channel_id = c.channel_id and measured_at < %s "
-        f"  and {_COUNTS.format('%s')} order by measured_at desc limit %s) r group by 1 order by 1 desc limit %s",
-        (list(channel_ids), from_ms(low_ms), list(channel_ids), readings, readings),
-    ).fetchall()
-    after = conn.execute(
-        f"select {_MS.format('min(r.measured_at)')} from unnest(%s::int[]) as c(channel_id) cross join lateral ("
-        "  select measured_at from reading where reading.channel_id = c.channel_id and measured_at > %s "
-        f"  and {_COUNTS.format('%s')} order by measured_at limit 1) r",
-        (list(channel_ids), from_ms(high_ms), list(channel_ids)),
-    ).fetchone()
-    return (before[-1][0] if before else low_ms), (after[0] if after and after[0] is not None else high_ms)
+    if not spans:
+        return []
+    ids, low, high = np.array(spans, np.int64).T
+    limits = _limits(ids.tolist(), values)
+    found: dict[int, tuple[list[int], list[int]]] = {}
+    for number, before, after in conn.execute(
+        _REACH, {"n": np.arange(len(spans)), "low": low, "high": high, "readings": readings, **limits}
+    ):
+        befores, afters = found.setdefault(number, ([], []))
+        befores += before
+        afters += after
+    reached = []
+    for number, (_, low_ms, high_ms) in enumerate(spans):
+        befores, afters = found.get(number, ([], []))
+        last = sorted(set(befores), reverse=True)[:readings]
+        reached.append((last[-1] if last else low_ms, min(afters, default=high_ms)))
+    return reached
 
 
 def first_readings_ms(conn: Conn, channel_ids: Iterable[int]) -> dict[int, int]:

@@ -2,7 +2,8 @@
 
 The network thread queues messages; while the queue is full it blocks, so memory stays flat and the broker (at last the
 agents' outboxes) holds the rest. The writer thread takes what arrived within `commit_ms_max` or up to `commit_rows_max`,
-commits it in one transaction, and only then answers.
+commits it, and only then answers. That is one transaction; of a large batch agents' shares are committed beside each other
+(`sessions.py`), and what another session could not commit the writer thread commits itself.
 
 Two acknowledgements, and what each means:
 - `ack/{agent}` says "stored". Chunks that are not (unreadable, unknown version, undeclared table, quarantine at its cap)
@@ -13,32 +14,29 @@ Two acknowledgements, and what each means:
 While the database is away neither is sent. Acknowledgements go out in order of arrival, which iotcore insists on.
 """
 
-import contextlib
 import queue
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import Literal
 
-import psycopg
 import structlog
-from psycopg import Connection
 
 from plantprint.wire import topics
 from plantprint.wire.messages import Ack, EventAck, encode
-from plantprint_collector import connection, inbox, store
+from plantprint_collector import inbox
 from plantprint_collector.config import Settings
 from plantprint_collector.inbox import Chunk, Event, Foreign, Ignored, Item, Message, Unreadable
 from plantprint_collector.link import BrokerLink
 from plantprint_collector.metrics import Metrics
-from plantprint_collector.migrate import MigrationError, recorded_tier
+from plantprint_collector.sessions import AWAY, Session, shares
 from plantprint_collector.transaction import Outcome
-from plantprint_collector.writer import Writer
 
 log = structlog.get_logger("plantprint.collector.intake")
 
-Conn = Connection[tuple[Any, ...]]
 AckOrder = Literal["after_commit", "before_commit"]
 Batch = list[tuple[Message, Item]]
 
@@ -69,14 +67,13 @@ class Intake:
         self._ack_order = ack_order
         self._queue: queue.Queue[tuple[Message, Item]] = queue.Queue(settings.intake_queue_messages_max)
         self.metrics.queue_messages.set_function(self._queue.qsize)
-        self._writer = Writer(settings, self.metrics)
+        self._first, *self._others = [Session(settings, self.metrics) for _ in range(settings.commit_sessions)]
+        self._pool = ThreadPoolExecutor(max(1, len(self._others)), "intake-share")
         self._link = BrokerLink(settings, self.metrics, self._enqueue)
         self._thread = threading.Thread(target=self._main, name="intake-writer", daemon=True)
         self._draining = threading.Event()
         self._ended = threading.Event()
         self._drain_until_s = float("inf")
-        self._conn: Conn | None = None
-        self._store_id = ""
         self._said_s: dict[tuple[str, str], float] = {}
 
     def start(self) -> None:
@@ -90,11 +87,10 @@ class Intake:
         self._drain_until_s = time.monotonic() + limit_s
         self._draining.set()
         self._thread.join(limit_s + _CANCEL_S)
-        conn = self._conn
-        if self._thread.is_alive() and conn is not None:
+        if self._thread.is_alive():
             log.warning("intake_stop_cancels", remedy="the database is slow; what was not stored is sent again")
-            with contextlib.suppress(psycopg.Error):  # it may have gone meanwhile, which ends the statement too
-                conn.cancel_safe(timeout=_CANCEL_S)
+            for session in (self._first, *self._others):
+                session.cancel()
             self._thread.join(_CANCEL_S)
         self._link.stop()
 
@@ -137,13 +133,20 @@ class Intake:
             log.exception("intake_failed", remedy="restart; nothing is lost, agents keep what is not acknowledged")
         finally:
             self._ended.set()
-            self._close()
+            self._close_first()
+            self._pool.shutdown()
+            for session in self._others:
+                session.close()
 
     def _take(self) -> Batch | None:
-        """The next batch, once there is something; None when draining is done."""
+        """The next batch, once there is something; None when draining is done.
+
+        Never more than half of what the broker sends before it wants answers, so that the rest comes in the meantime.
+        """
         batch: Batch = []
         rows, until_s = 0, float("inf")
-        while rows < self._settings.commit_rows_max:
+        messages_max = max(1, self._settings.mqtt_receive_max // 2)
+        while rows < self._settings.commit_rows_max and len(batch) < messages_max:
             wait_s = min(_POLL_S, max(0.0, until_s - time.monotonic()))
             try:
                 message, item = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
@@ -162,31 +165,51 @@ class Intake:
     def _store(self, batch: Batch) -> None:
         """Until it is stored, however long the database is away; at a stop until the drain's limit."""
         items = [item for _, item in batch]
+        if self._ack_order == "before_commit":
+            self._patiently(items, lambda outcome: self._answer(batch, [outcome]))
+            return
+        mine, *theirs = shares(items, 1 + len(self._others), self._settings.commit_shared_rows_min)
+        asked = [self._pool.submit(self._once, *pair) for pair in zip(self._others, theirs, strict=False)]
+        found = [self._patiently(mine), *(future.result() for future in asked)]
+        # What another session could not commit, or does not know whether it did.
+        found += [self._patiently(share) for share, outcomes in zip(theirs, found[1:], strict=True) if outcomes is None]
+        stored = [outcomes for outcomes in found if outcomes is not None]
+        if len(stored) == 1 + len(theirs):
+            self._report(items, [*chain(*stored)])
+            self._answer(batch, [*chain(*stored)])
+
+    def _once(self, session: Session, items: Sequence[Item]) -> list[Outcome] | None:
+        """What another session committed; None where it failed."""
+        try:
+            return session.write(items)
+        except AWAY as error:
+            session.close()
+            self._say("share_failed", str(error).strip(), remedy="it is written by the first session")
+            return None
+
+    def _patiently(
+        self, items: Sequence[Item], before_commit: Callable[[Outcome], None] = lambda _: None
+    ) -> list[Outcome] | None:
+        """Tries until it is committed; None at the drain's limit."""
         delay_s = self._settings.reconnect_s_min
         while time.monotonic() < self._drain_until_s:
             try:
-                outcomes = self._writer.write(self._connection(), items, self._before_commit(batch))
-            except (psycopg.Error, MigrationError) as error:
-                self._close()
+                outcomes = self._first.write(items, before_commit)
+            except AWAY as error:
+                self._close_first()
                 self._say("database_away", str(error).strip(), remedy="waits and tries again; nothing is acknowledged")
                 self._pause(delay_s)
                 delay_s = min(2 * delay_s, self._settings.reconnect_s_max)
             else:
-                self._report(items, outcomes)
-                if self._ack_order == "after_commit":
-                    self._answer(batch, outcomes)
-                return
-
-    def _before_commit(self, batch: Batch) -> Callable[[Outcome], None]:
-        if self._ack_order == "after_commit":
-            return lambda _: None
-        return lambda outcome: self._answer(batch, [outcome])
+                self.metrics.connected.labels("database").set(1)
+                return outcomes
+        return None
 
     def _answer(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
         self._link.acknowledge([message for message, _ in batch])
         for outcome in outcomes:
             for (site, agent), epochs in outcome.received_by_agent().items():
-                ack = Ack(store=self._store_id, revision=outcome.revision, received=epochs)
+                ack = Ack(store=self._first.store_id, revision=outcome.revision, received=epochs)
                 self._link.publish(topics.ack(site, agent), encode(ack))
             for event, status, text in outcome.confirmed:
                 answer = EventAck(event_id=event.event_id, revision=event.revision, status=status, message=text)
@@ -214,24 +237,8 @@ class Intake:
             self._said_s[event, reason] = now_s
             log.warning(event, reason=reason, **context)
 
-    def _connection(self) -> Conn:
-        if self._conn is None:
-            dsn = self._settings.database_url.get_secret_value()
-            conn = connection.connect(dsn, application="plantprint-intake", timeout_s=self._settings.database_timeout_s)
-            self._conn = conn
-            if recorded_tier(conn) == "tsl":
-                # Late readings must get into compressed days however many there are.
-                conn.execute("set timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
-            self._store_id = store.store_id(conn)
-            self._writer.forget()
-            self.metrics.connected.labels("database").set(1)
-            log.info("database_connected", store_id=self._store_id)
-        return self._conn
-
-    def _close(self) -> None:
-        if self._conn is not None:
-            self._conn.close()
-            self._conn = None
+    def _close_first(self) -> None:
+        if self._first.close():
             self.metrics.connected.labels("database").set(0)
             self.metrics.reconnects.labels("database").inc()
 

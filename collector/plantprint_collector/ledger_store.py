@@ -1,4 +1,4 @@
-"""Reads and writes what accounting derives: net postings per hour, intervals, the hours' carry, issues."""
+"""Reads and writes what accounting derives: net postings per hour, the hours' carry, issues."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -86,10 +86,9 @@ def load_account(conn: Conn, site: str, kind: str, account_id: str) -> Net:
 def write_hours(
     conn: Conn, site: str, accounts: Sequence[HourAccount], known: dict[int, Net], cause: str, known_at: datetime
 ) -> int:
-    """Settles hours: corrections against the known net, intervals, carry, issues. Returns the postings written."""
+    """Settles hours: corrections against the known net, and carry. Returns the postings written."""
     postings = [p for account in accounts for p in corrections(known.get(account.hour_ms, {}), account.net, cause)]
     insert_postings(conn, site, postings, known_at)
-    _write_intervals(conn, site, accounts)
     with conn.cursor() as cursor:
         cursor.executemany(
             "insert into accounted_hour values (%s, %s, 'settled', %s, %s) on conflict (site, hour_at) do update "
@@ -111,33 +110,6 @@ def insert_postings(conn: Conn, site: str, postings: Iterable[Posting], known_at
                 (site, from_ms(k.hour_ms), k.account_kind, k.account_id, k.work_unit, k.step, k.source,
                  from_ms(k.entered_ms), k.quality, k.portion, p.amount, p.cause, known_at)
             )  # fmt: skip
-
-
-def _write_intervals(conn: Conn, site: str, accounts: Sequence[HourAccount]) -> None:
-    hours = [a.hour_ms for a in accounts]
-    if not hours:
-        return
-    conn.execute(
-        "delete from interval where site = %s and hour_at = any(%s)", (site, [from_ms(hour) for hour in hours])
-    )
-    with (
-        conn.cursor() as cursor,
-        cursor.copy("copy interval (site, meter, hour_at, amount, quality, missing_ms) from stdin") as copy,
-    ):
-        for account in accounts:
-            for meter, hour in account.meters.items():
-                if not (hour.quality.any() or hour.missing_ms.any()):
-                    continue  # it was not there yet
-                copy.write_row(
-                    (
-                        site,
-                        meter,
-                        from_ms(account.hour_ms),
-                        hour.amount.tolist(),
-                        hour.quality.tolist(),
-                        hour.missing_ms.tolist(),
-                    )
-                )
 
 
 def replace_issues(conn: Conn, site: str, origin: str, span: tuple[int, int] | None, issues: Iterable[Issue]) -> None:

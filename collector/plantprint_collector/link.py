@@ -1,10 +1,8 @@
 """The intake's MQTT connection: subscriptions of its slots, manual acknowledgements, reconnects with jitter."""
 
 import random
-import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import structlog
 from paho.mqtt import client as paho
@@ -15,6 +13,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from plantprint.wire import topics
+from plantprint_collector.broker import use_broker
 from plantprint_collector.config import Settings
 from plantprint_collector.inbox import Message
 from plantprint_collector.metrics import Metrics
@@ -34,20 +33,14 @@ class BrokerLink:
 
     def start(self) -> None:
         """Starts connecting and keeps at it; returns at once. Raises `ValueError` on an unusable URL."""
-        url = urlsplit(self._settings.mqtt_url.get_secret_value())
-        if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
-            raise ValueError("PLANTPRINT_MQTT_URL must look like mqtt://host:1883 or mqtts://user:password@host:8883")
-        if url.username:
-            self._client.username_pw_set(unquote(url.username), unquote(url.password) if url.password else None)
-        if url.scheme == "mqtts":
-            self._client.tls_set_context(self._tls())
+        host, port = use_broker(self._client, self._settings)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.ReceiveMaximum = self._settings.mqtt_receive_max
         properties.SessionExpiryInterval = self._settings.mqtt_session_expiry_s
         self._set_reconnect_delay()
         self._client.connect_async(
-            url.hostname,
-            url.port or (8883 if url.scheme == "mqtts" else 1883),
+            host,
+            port,
             keepalive=self._settings.mqtt_keepalive_s,
             clean_start=False,
             properties=properties,
@@ -83,12 +76,6 @@ class BrokerLink:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         return client
-
-    def _tls(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self._settings.mqtt_ca_file or None)
-        if self._settings.mqtt_cert_file:
-            context.load_cert_chain(self._settings.mqtt_cert_file, self._settings.mqtt_key_file)
-        return context
 
     def _set_reconnect_delay(self) -> None:
         # The first pause is random and doubles, so collectors that lost one broker together do not return together.

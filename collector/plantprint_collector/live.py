@@ -15,15 +15,17 @@ from psycopg import Connection
 
 from plantprint.account import HourAccount
 from plantprint.book import Use
-from plantprint.factors import Factor, FactorChoice, choose_factor
+from plantprint.factor_series import FactorSeries
+from plantprint.factors import Factor
 from plantprint.facts import Quality
 from plantprint.flows import Known
 from plantprint.footprint import footprint
 from plantprint.known_meters import upstream_meters
 from plantprint.ledger import Net
+from plantprint.live_rates import kg_per_unit
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Production
-from plantprint.quantities import FACTOR_SCALE, MICRO, decimal_text
+from plantprint.quantities import MICRO, decimal_text
 from plantprint.times import HOUR_MS, format_instant
 from plantprint_collector.alerts import under_way
 from plantprint_collector.facts_store import load_clock
@@ -86,15 +88,20 @@ class Picture:
     """Consecutive accounted hours seen as rates per bucket; the last one ends at the site's now."""
 
     def __init__(
-        self, graph: PlantGraph, accounts: Sequence[HourAccount], library: Mapping[str, Factor], now_ms: int
+        self,
+        graph: PlantGraph,
+        accounts: Sequence[HourAccount],
+        library: Mapping[str, Factor],
+        series: Mapping[str, FactorSeries],
+        now_ms: int,
     ) -> None:
         self.graph = graph
         self.start_ms = accounts[0].hour_ms
         self.bucket_ms = HOUR_MS // graph.buckets
-        per_unit = _per_unit(graph, library)
+        per_unit = kg_per_unit(graph.plant.sources, library, series, [account.hour_ms for account in accounts])
         self.rates = _rates(accounts, graph, per_unit)
         net = {k: a for account in accounts for k, a in account.net.items() if k.account_kind not in _OUTSIDE}
-        self._by_quality = footprint(net, graph.plant.sources, library).by_quality
+        self._by_quality = footprint(net, graph.plant.sources, library, series=series).by_quality
         hours = [Known.of(account.meters) for account in accounts]
         self.missing_ms = np.concatenate([hour.missing_ms.mean(axis=0) for hour in hours])
         # A bucket that most meters say nothing about has no rate, whether they are silent or were not there yet.
@@ -152,12 +159,9 @@ class Picture:
         return {name: round(share * (1 - missing), 4) for name, share in known.items()} | {"missing": round(missing, 4)}
 
 
-def _per_unit(graph: PlantGraph, library: Mapping[str, Factor]) -> dict[str, float]:
-    choices = {source.id: choose_factor(source, library) for source in graph.plant.sources}
-    return {s: c.per_unit / FACTOR_SCALE for s, c in choices.items() if isinstance(c, FactorChoice)}
-
-
-def _rates(accounts: Sequence[HourAccount], graph: PlantGraph, per_unit: Mapping[str, float]) -> list[Rates]:
+def _rates(
+    accounts: Sequence[HourAccount], graph: PlantGraph, per_unit: Mapping[tuple[str, int], float]
+) -> list[Rates]:
     buckets, total = graph.buckets, len(accounts) * graph.buckets
     found: dict[tuple[str, ...], Rates] = {}
     for number, account in enumerate(accounts):
@@ -165,7 +169,7 @@ def _rates(accounts: Sequence[HourAccount], graph: PlantGraph, per_unit: Mapping
             key = (use.account_kind, use.account_id, use.work_unit, use.work_center, use.step, use.source)
             if key not in found:
                 found[key] = Rates(use, np.zeros(total))
-            kg_per_hour = use.amount * (per_unit.get(use.source, 0.0) / MICRO * buckets)
+            kg_per_hour = use.amount * (per_unit.get((use.source, account.hour_ms), 0.0) / MICRO * buckets)
             found[key].rate[number * buckets : (number + 1) * buckets] = kg_per_hour
     return list(found.values())
 
@@ -255,11 +259,17 @@ def running_batches(production: Production, now_ms: int) -> dict[str, list[str]]
 
 
 def batch_body(
-    graph: PlantGraph, net: Net, library: Mapping[str, Factor], row: Mapping[str, Any], now_ms: int, age_s: float | None
+    graph: PlantGraph,
+    net: Net,
+    library: Mapping[str, Factor],
+    series: Mapping[str, FactorSeries],
+    row: Mapping[str, Any],
+    now_ms: int,
+    age_s: float | None,
 ) -> dict[str, Any]:
     """The live row of a batch: exact, from every posting it has; `row` is its row of the `batch` table."""
-    result = footprint(net, graph.plant.sources, library)
-    kg = result.to_json()
+    result = footprint(net, graph.plant.sources, library, series=series)
+    kg, entered = result.to_json(), _entered(graph, net)
     return {
         "at": format_instant(now_ms),
         "batch": row["batch"],
@@ -267,11 +277,13 @@ def batch_body(
         "status": row["status"],
         "partial_footprint_kg_co2e": kg["kg_co2e"],
         "by_step": kg["by_step"],
+        "by_scope": kg["by_scope"],
         "by_source": {
             line.source: {
                 "amount": decimal_text(line.amount),
                 "unit": line.unit,
                 "kg_co2e": kg["by_source"].get(line.source),
+                **entered.get(line.source, {}),
             }
             for line in result.inventory
         },
@@ -282,6 +294,20 @@ def batch_body(
         "quantity": row["quantity"],
         "unit": row["unit"],
         "incomplete": row["incomplete"] or not result.complete,
+    }
+
+
+def _entered(graph: PlantGraph, net: Net) -> dict[str, dict[str, Any]]:
+    """Of sources with hourly factors, how much entered in which hour: what values it again needs to know."""
+    hourly = {source.id for source in graph.plant.sources if source.hourly is not None}
+    found: dict[str, dict[int, int]] = {}
+    for key, amount in net.items():
+        if key.source in hourly:
+            hours = found.setdefault(key.source, {})
+            hours[key.entered_ms] = hours.get(key.entered_ms, 0) + amount
+    return {
+        source: {"entered": {format_instant(hour): decimal_text(amount) for hour, amount in sorted(hours.items())}}
+        for source, hours in found.items()
     }
 
 

@@ -11,6 +11,7 @@ from psycopg import Connection
 from plantprint.account import HourAccount
 from plantprint.flows import Known
 from plantprint.ledger import Net
+from plantprint.live_rates import hours_lacking
 from plantprint.production import Production
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector import alerts, live
@@ -70,21 +71,20 @@ class LiveBook:
         model = facts.model(hour_floor(now_ms))
         production, graph = facts.production(model), model.graph
         shown = [a for a in (*settled, *accounts) if Known.of(a.meters).amount.shape[1] == graph.buckets]
-        picture = live.Picture(graph, shown or [accounts[-1]], facts.library, now_ms)
+        picture = live.Picture(graph, shown or [accounts[-1]], facts.library, facts.series, now_ms)
         # What is missing holds up no rate: those of the others are shown.
         oldest_s = float(ages.age_s[~ages.is_missing].max(initial=-1.0))
         window = picture.recent(now_ms - round(oldest_s * 1000 * speed)) if oldest_s >= 0 else slice(0, 0)
         means = picture.means(window)
         rows = self._work_centers(conn, picture, ages, means, production)
-        rows += self._batches.rows(
-            conn, graph, production, facts.library, _batch_nets(accounts), accounts, ages, now_ms
-        )
+        rows += self._batches.rows(conn, graph, production, facts, _batch_nets(accounts), accounts, ages, now_ms)
         today = self._day.kg(conn, facts, accounts, now_ms)
         rows.append(("plant", self.site, live.plant_body(conn, self.site, picture, ages, means, today)))
         rows.append(("trend", self.site, picture.trend(60)))
         self._store(conn, rows)
         span = (accounts[0].hour_ms, accounts[-1].hour_ms + HOUR_MS)
-        issues = frozenset(i for a in accounts for i in a.issues)
+        lacking = hours_lacking(graph.plant.sources, facts.series, [account.hour_ms for account in accounts])
+        issues = frozenset(i for a in accounts for i in a.issues) | lacking
         if self._issues != (span, issues):
             replace_issues(conn, self.site, "hour", span, issues)
             self._issues = (span, issues)

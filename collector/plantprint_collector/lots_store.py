@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any
 
 from psycopg import Connection
 
@@ -15,33 +15,12 @@ Conn = Connection[tuple[Any, ...]]
 LOTS_MAX = 2000
 """Lots that a statement follows upstream; beyond them it says so and is incomplete."""
 
-# Each name has an index of its own; revisions and withdrawals come along, whatever they say.
-_EVENTS: LiteralString = """
-with named as (
-    select source, event_id from production_event
-    where site = %(site)s and kind in ('order', 'lot', 'material_use', 'output', 'return', 'scrap')
-      and btrim(body ->> 'batch') = any(%(lots)s)
-    union
-    select source, event_id from production_event
-    where site = %(site)s and kind in ('lot', 'material_use', 'output', 'return', 'scrap')
-      and btrim(body ->> 'lot') = any(%(lots)s)
-    union
-    select source, event_id from production_event
-    where site = %(site)s and kind in ('lot', 'material_use', 'output', 'return', 'scrap')
-      and btrim(body ->> 'as_lot') = any(%(lots)s)
-)
-select e.source, e.event_id, e.revision, e.kind, e.at, e.body
-from named n join production_event e on e.site = %(site)s and e.source = n.source and e.event_id = n.event_id
-union all
-select w.source, w.event_id, w.revision, w.kind, w.at, w.body
-from named n join production_event w
-    on w.site = %(site)s and w.source = n.source and w.kind = 'withdraw' and btrim(w.body ->> 'event_id') = n.event_id
-"""
-
 
 def events_about(conn: Conn, site: str, lots: Sequence[str]) -> list[ProductionEvent]:
     """Every revision of the orders and events of genealogy that name one of the lots, and the withdrawals of them."""
-    rows = conn.execute(_EVENTS, {"site": site, "lots": list(lots)}).fetchall()
+    rows = conn.execute(
+        "select source, event_id, revision, kind, at, body from pp_lot_events(%s, %s::text[])", (site, list(lots))
+    ).fetchall()
     return [_event(*row) for row in rows]
 
 
@@ -56,14 +35,8 @@ def ancestry_of(conn: Conn, site: str, lot: str) -> Ancestry:
 def certificates(conn: Conn, site: str, from_ms_: int, to_ms_: int) -> list[ProductionEvent]:
     """Every revision of certificates whose instant lies in a range, and the withdrawals of them."""
     rows = conn.execute(
-        "with named as (select source, event_id from production_event "
-        "where site = %(site)s and kind = 'certificate' and at between %(from_at)s and %(to_at)s) "
-        "select e.source, e.event_id, e.revision, e.kind, e.at, e.body from named n "
-        "join production_event e on e.site = %(site)s and e.source = n.source and e.event_id = n.event_id union all "
-        "select w.source, w.event_id, w.revision, w.kind, w.at, w.body from named n "
-        "join production_event w on w.site = %(site)s and w.source = n.source and w.kind = 'withdraw' "
-        "and btrim(w.body ->> 'event_id') = n.event_id",
-        {"site": site, "from_at": from_ms(from_ms_), "to_at": from_ms(to_ms_)},
+        "select source, event_id, revision, kind, at, body from pp_certificates(%s, %s, %s)",
+        (site, from_ms(from_ms_), from_ms(to_ms_)),
     ).fetchall()
     return [_event(*row) for row in rows]
 

@@ -1,6 +1,7 @@
-"""The collector's `/metrics`, `/healthz` and `/readyz` on a loopback port, when one is set."""
+"""The collector's `/metrics`, `/healthz` and `/readyz` on a port of their own, when one is set."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from socketserver import ThreadingMixIn
@@ -9,7 +10,6 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-HOST = "127.0.0.1"
 Checks = Callable[[], Mapping[str, bool]]
 
 
@@ -17,13 +17,19 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
+
+
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it overrides
         """A scrape every few seconds is no news."""
 
 
-def serve_metrics(registry: CollectorRegistry, port: int, alive: Checks, ready: Checks) -> WSGIServer | None:
-    """Starts serving; None when `port` is 0, which means off.
+def serve_metrics(
+    registry: CollectorRegistry, host: str, port: int, *, alive: Checks, ready: Checks
+) -> WSGIServer | None:
+    """Starts serving; None when `port` is 0, which means off. Raises `OSError` where `host` and `port` cannot be had.
 
     `/healthz` says 200 while every check of `alive` holds, else 503: start the process anew. `/readyz` does so for
     `ready`: what it names is away, and a new start would not help.
@@ -42,6 +48,6 @@ def serve_metrics(registry: CollectorRegistry, port: int, alive: Checks, ready: 
         start_response(status, [("Content-Type", "application/json"), ("Cache-Control", "no-store")])
         return [json.dumps(dict(said)).encode()]
 
-    server = make_server(HOST, port, app, _Server, _Quiet)
+    server = make_server(host, port, app, _ServerV6 if ":" in host else _Server, _Quiet)
     threading.Thread(target=server.serve_forever, name="metrics-page", daemon=True).start()
     return server

@@ -11,18 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantprint.account import Carry, HourAccount, account_meters
-from plantprint.facts import Issue, Quality, Reading
+from plantprint.facts import Issue, Quality
 from plantprint.flows import Known
 from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour
 from plantprint.production import Production
-from plantprint.stores import Level, read_level
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector.books import Range, SiteFacts
-from plantprint_collector.facts_store import Conn, MeterSource, ReadingWindow, scale
+from plantprint_collector.facts_store import Conn
+from plantprint_collector.open_levels import OpenLevels
 from plantprint_collector.open_meter import OpenMeter, Part
 from plantprint_collector.open_table import OpenTable
 from plantprint_collector.plain_counters import PlainCounters, is_calm
-from plantprint_collector.spans import readings_in
+from plantprint_collector.settled_hour import SettledHour
+from plantprint_collector.shaped_meter import ShapedMeter
+from plantprint_collector.spans import by_channel, readings_in, readings_since
+from plantprint_collector.stored_hours import Kept
 
 Ints = NDArray[np.int64]
 
@@ -30,16 +33,6 @@ Ints = NDArray[np.int64]
 _LOADED_METERS_MAX = 20
 # 13 bytes each; of more than that nothing is kept up (`fits`).
 _CELLS_MAX = 2**25
-
-
-class _Settled(NamedTuple):
-    """The first hour as it is in the ledger."""
-
-    amount: Ints
-    quality: NDArray[np.int8]
-    missing_ms: NDArray[np.int32]
-    states: list[CounterState | None]
-    levels: dict[str, Level]
 
 
 class _Accounted(NamedTuple):
@@ -55,8 +48,8 @@ class _Accounted(NamedTuple):
 class OpenHours:
     """All meters of a site since `start_ms`, in hours that have one plant model; reads the database only for changes.
 
-    `carry` is what the first hour begins with. When that hour is settled, `is_settled_as_known` tells whether it would
-    still be settled alike.
+    `carry` is what the first hour begins with. When that hour is settled, `unlike_settled` tells which meters would make
+    another of it.
     """
 
     def __init__(self, conn: Conn, facts: SiteFacts, start_ms: int, carry: Carry) -> None:
@@ -74,21 +67,20 @@ class OpenHours:
         self._plain = PlainCounters(self._sources, self._table)
         # Rows of which no good reading is known, none before the start either.
         self._is_blank = np.zeros(len(self._names), np.bool_)
-        self._slow: dict[int, OpenMeter] = {}
+        self._slow: dict[int, OpenMeter | ShapedMeter] = {}
         self._parts: dict[int, list[Part]] = {}
         self._worked_until_ms: dict[int, int] = {}
         self._issues: dict[int, list[list[Issue]]] = {}
         self._heard_ms = np.full(len(self._names), -1, np.int64)
         self._counts = np.zeros((len(self._names), 0), np.int64)
-        pairs = sorted((c, row) for row, source in enumerate(self._sources) for c in source.multipliers)
-        self._pairs = np.array(pairs, np.int64).reshape(-1, 2)
-        self._level_meters = {m: self._exact(m, sources[m]) for m in self._graph.levels if m in sources}
-        self._settled: _Settled | None = None
+        pairs = {(c, row, c in s.multipliers) for row, s in enumerate(self._sources) for c in s.every_channel_id}
+        # Channel, row, and whether the row counts it: what spreads it only is no word of the meter.
+        self._pairs = np.array(sorted(pairs), np.int64).reshape(-1, 3)
+        self._levels = OpenLevels(conn, self._graph, sources, start_ms, carry)
+        self._settled: SettledHour | None = None
         self._known: dict[int, _Accounted] = {}
         self._reach(start_ms)
         self._load(conn, range(len(self._names)))
-        for meter in self._level_meters:
-            self._reload_level(conn, meter)
 
     @staticmethod
     def fits(facts: SiteFacts, start_ms: int, end_ms: int) -> bool:
@@ -110,10 +102,11 @@ class OpenHours:
         is_sure = np.zeros(len(self._names), np.bool_)
         if len(found):
             self._reach(int(found[:, 1].max()))
-            self._take_levels(conn, found)
-            row, reading = self._by_row(found)
+            if self._levels.take(conn, found, self.carry):
+                self._table.changed.update(range(self._table.hours))
+            row, reading, is_own = self._by_row(found)
             before = self._counts.sum(axis=1)
-            strange = self._take(row, found[reading])
+            strange = self._take(row, found[reading], is_own)
             is_sure[row] = (before > LOOKAHEAD)[row] & self._plain.is_plain[row]
             is_sure[list(strange)] = False
             self._load(conn, sorted(strange))
@@ -127,15 +120,16 @@ class OpenHours:
         grace_ms: Ints | int = 0,
         *,
         with_states: bool = True,
+        end_ms: int | None = None,
     ) -> list[HourAccount]:
-        """Every hour from `first_ms` to the one that holds `now_ms`, as known at this moment; `before` is its carry.
+        """Every hour from `first_ms` to `end_ms`, or the one that holds `now_ms`, as known now; `before` is its carry.
 
         What a meter has not told since its last reading is not missing before its `grace_ms` (in the order of the plant's
         meters) has passed: it is on its way. Without states the carries are without the meters', which a mere look does not need.
         """
         production = self.facts.production(self.facts.model(self.start_ms))
         since_ms = self.facts.since_ms(self.start_ms)
-        end_ms = max(hour_floor(now_ms), first_ms) + HOUR_MS
+        end_ms = end_ms or max(hour_floor(now_ms), first_ms) + HOUR_MS
         self._reach(end_ms - 1)
         until_ms = self._told_ms(now_ms, grace_ms)
         for row in list(self._slow):
@@ -150,7 +144,7 @@ class OpenHours:
             account = None if with_states else self._as_before(hour_ms, carry, production, since_ms, silent_ms)
             if account is None:
                 begins = replace(carry, meters=self._states(carry, hour_ms) if with_states else {})
-                levels, unusable = self._levels(hour_ms)
+                levels, unusable = self._levels.at(hour_ms)
                 account = account_meters(
                     self._graph, production, hour_ms, self._hours(hour_ms, until_ms),
                     [*self._issues_of(hour_ms), *unusable], begins, now_ms, since_ms, levels,
@@ -172,45 +166,47 @@ class OpenHours:
         for row, known in self._slow.items():
             known.begin_at(hour_ms, carry.meters.get(self._names[row]))
             self._worked_until_ms.pop(row, None)
-        for meter, known in self._level_meters.items():
-            known.begin_at(hour_ms, carry.meters.get(meter))
+        self._levels.begin_at(hour_ms, carry)
         self._issues = {row: hours[gone:] for row, hours in self._issues.items()}
         self._parts = {row: parts[gone:] for row, parts in self._parts.items()}
         self._known.clear()
         self.settled()
 
+    def follow(self, conn: Conn, carry: Carry) -> None:
+        """The first hour, which has just been settled anew, begins with `carry`."""
+        before, self.carry = self.carry.meters, carry
+        moved = {meter for meter in before.keys() | carry.meters.keys() if before.get(meter) != carry.meters.get(meter)}
+        self._load(conn, sorted(self._number[meter] for meter in moved & self._number.keys()))
+        self._levels.follow(conn, carry, moved)
+        self.settled()
+
     def settled(self) -> None:
         """Remembers the first hour as it is known now: so it is in the ledger."""
-        end_ms = self.start_ms + HOUR_MS
         hours = self._seen_from_end(range(len(self._names)))
-        self._settled = _Settled(
-            np.stack([hour.amount for hour, _ in hours]) if hours else np.zeros((0, 0), np.int64),
-            np.stack([hour.quality for hour, _ in hours]) if hours else np.zeros((0, 0), np.int8),
-            np.stack([hour.missing_ms for hour, _ in hours]) if hours else np.zeros((0, 0), np.int32),
-            [state for _, state in hours],
-            self._levels(end_ms - HOUR_MS)[0],
-        )
+        known = {meter: hour for meter, (hour, _) in zip(self._names, hours, strict=True)}
+        states = {meter: state for meter, (_, state) in zip(self._names, hours, strict=True) if state is not None}
+        self.settled_as(Kept(known, states))
         self._table.touched[:] = False
 
-    def is_settled_as_known(self) -> bool:
-        """Whether the first hour, when it is settled, is still what its readings say."""
+    def settled_as(self, kept: Kept) -> None:
+        """Remembers the first hour as `kept` is in the ledger; of other meters it is not known there."""
+        self._settled = SettledHour(self._names, kept, self._levels.at(self.start_ms)[0])
+        self._table.touched[:] = True
+
+    def unlike_settled(self) -> set[str]:
+        """The meters that would make another hour of the first one, when it is settled, than it is in the ledger."""
         settled = self._settled
         if settled is None:
-            return True
-        if self._levels(self.start_ms)[0] != settled.levels:
-            return False
+            return set()
+        unlike = set() if self._levels.at(self.start_ms)[0] == settled.levels else self._levels.meters
         rows = np.flatnonzero(self._table.touched).tolist()
         for row, (hour, state) in zip(rows, self._seen_from_end(rows), strict=True):
-            arrays = (
-                (hour.amount, settled.amount),
-                (hour.quality, settled.quality),
-                (hour.missing_ms, settled.missing_ms),
-            )
-            if state != settled.states[row] or not all(np.array_equal(one, other[row]) for one, other in arrays):
-                return False
-            known = self._slow.get(row)
-            self._table.touched[row] = known is not None and not known.is_certain(self.start_ms + HOUR_MS)
-        return True
+            if not settled.is_alike(row, hour, state):
+                unlike.add(self._names[row])
+            else:
+                known = self._slow.get(row)
+                self._table.touched[row] = known is not None and not known.is_certain(self.start_ms + HOUR_MS)
+        return unlike
 
     def _seen_from_end(self, rows: Iterable[int]) -> list[tuple[MeterHour, CounterState | None]]:
         """The first hour of some rows, with all of its time passed, and the state at its end."""
@@ -225,9 +221,9 @@ class OpenHours:
             for row in rows
         ]
 
-    def _take(self, row: Ints, found: Ints) -> set[int]:
+    def _take(self, row: Ints, found: Ints, is_own: NDArray[np.bool_]) -> set[int]:
         """Takes readings (channel, instant, value, quality, revision) of rows; returns the rows to load anew."""
-        np.maximum.at(self._heard_ms, row, found[:, 1])
+        np.maximum.at(self._heard_ms, row[is_own], found[is_own, 1])
         is_first, strange = self._begin(row, found)
         plain = self._plain.is_plain[row] & ~is_first
         late = plain & (found[:, 1] <= self._plain.last["t_ms"][row])
@@ -244,7 +240,7 @@ class OpenHours:
             known, readings = self._slow[number], found[row == number]
             self._worked_until_ms.pop(number, None)
             self._table.touched[number] |= not known.is_certain(self.start_ms + HOUR_MS)
-            if not all(known.add(_scaled(several, known.source)) for several in _by_channel(readings)):
+            if not all(known.add(channel_id, several) for channel_id, several in by_channel(readings)):
                 strange.add(number)
         return strange
 
@@ -272,14 +268,13 @@ class OpenHours:
             chunk = rows[at : at + _LOADED_METERS_MAX]
             self._forget(chunk)
             ready = [row for row in chunk if self._is_ready(row)]
-            channels = [c for row in ready for c in self._sources[row].multipliers]
-            found = readings_in(conn, [(c, self.start_ms + 1, None) for c in channels])
+            found = readings_since(conn, [c for row in ready for c in self._sources[row].multipliers], self.start_ms)
             left = set(chunk) - set(ready)
             if len(found):
                 self._reach(int(found[:, 1].max()))
-                row, reading = self._by_row(found)
+                row, reading, is_own = self._by_row(found)
                 mine = np.isin(row, ready)
-                left |= self._take(row[mine], found[reading[mine]])
+                left |= self._take(row[mine], found[reading[mine]], is_own[mine])
             self._load_exactly(conn, sorted(left))
 
     def _forget(self, rows: Sequence[int]) -> None:
@@ -302,16 +297,18 @@ class OpenHours:
         if not rows:
             return
         self._forget(rows)
-        channels = {c for row in rows for c in self._sources[row].multipliers}
-        window = ReadingWindow(conn, list(channels), self.start_ms, None)
+        found = readings_since(conn, {c for row in rows for c in self._sources[row].every_channel_id}, self.start_ms)
+        if len(found):
+            self._reach(int(found[:, 1].max()))
+        told = dict(by_channel(found))
         for row in rows:
             source = self._sources[row]
-            known = self._slow[row] = self._exact(self._names[row], source)
-            readings = window.all_of(source)
-            if readings:
-                self._reach(readings[-1].t_ms)
-                self._heard_ms[row] = readings[-1].t_ms
-                known.add(readings)
+            known = self._slow[row] = self._closely(row)
+            for channel_id in source.every_channel_id:
+                readings = told.get(channel_id, [])
+                known.add(channel_id, readings)
+                if readings and channel_id in source.multipliers:
+                    self._heard_ms[row] = max(int(self._heard_ms[row]), readings[-1].t_ms)
             self._work_out(row, int(self._heard_ms[row]))
 
     def _work_out(self, row: int, until_ms: int) -> None:
@@ -319,7 +316,8 @@ class OpenHours:
         known = self._slow[row]
         parts = known.hours(self._table.end_ms, until_ms)
         state = parts[-1][1]
-        is_plain = self._plain.is_possible[row] and known.is_calm(state)
+        closely = known if isinstance(known, OpenMeter) and self._plain.is_possible[row] else None
+        is_plain = closely is not None and closely.is_calm(state)
         if is_plain and state is not None and state.t_ms != until_ms:
             parts = known.hours(self._table.end_ms, state.t_ms)
         self._table.put(row, [part[0] for part in parts])
@@ -327,8 +325,8 @@ class OpenHours:
         if issues != self._issues.get(row, []):
             self._issues[row] = issues
             self._table.changed.update(range(len(parts)))
-        if is_plain and state is not None and self._plain.adopt(row, state, [part[1] for part in parts]):
-            self._counts[row] = known.readings_by_hour(self._table.hours)
+        if closely and is_plain and state and self._plain.adopt(row, state, [part[1] for part in parts]):
+            self._counts[row] = closely.readings_by_hour(self._table.hours)
             del self._slow[row]
             self._parts.pop(row, None)
         else:
@@ -357,13 +355,14 @@ class OpenHours:
         rows: list[int] = self._pairs[low:high, 1].tolist()
         return rows
 
-    def _by_row(self, found: Ints) -> tuple[Ints, Ints]:
-        """Rows, and the place of a reading for each: a channel may feed several meters."""
+    def _by_row(self, found: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+        """Rows, the place of a reading for each, and whether it counts it: a channel may feed several meters."""
         low = np.searchsorted(self._pairs[:, 0], found[:, 0], "left")
         counts = np.searchsorted(self._pairs[:, 0], found[:, 0], "right") - low
         reading = np.repeat(np.arange(len(found)), counts)
         nth = np.arange(len(reading)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return self._pairs[low[reading] + nth, 1], reading
+        pairs = self._pairs[low[reading] + nth]
+        return pairs[:, 1], reading, pairs[:, 2] > 0
 
     def _reach(self, t_ms: int) -> None:
         self._table.reach(t_ms)
@@ -428,41 +427,6 @@ class OpenHours:
         number = (hour_ms - self.start_ms) // HOUR_MS
         return [issue for hours in self._issues.values() for issue in (hours[number] if number < len(hours) else ())]
 
-    def _levels(self, hour_ms: int) -> tuple[dict[str, Level], list[Issue]]:
-        """Levels of stores at an hour's end, as far as meters tell them."""
-        levels: dict[str, Level] = {}
-        issues: list[Issue] = []
-        for meter, known in self._level_meters.items():
-            store = self._graph.levels[meter]
-            level = read_level(known.series(hour_ms), self._graph.stores[store], hour_ms)
-            if isinstance(level, Issue):
-                issues.append(level)
-            elif level is not None:
-                levels[store] = level
-        return levels, issues
-
-    def _take_levels(self, conn: Conn, found: Ints) -> None:
-        for meter, known in self._level_meters.items():
-            mine = found[np.isin(found[:, 0], list(known.source.multipliers))]
-            if len(mine):
-                self._table.changed.update(range(self._table.hours))
-                if not all(known.add(_scaled(several, known.source)) for several in _by_channel(mine)):
-                    self._reload_level(conn, meter)
-
-    def _reload_level(self, conn: Conn, meter: str) -> None:
-        source = self._level_meters[meter].source
-        known = self._level_meters[meter] = self._exact(meter, source)
-        known.add(ReadingWindow(conn, list(source.multipliers), self.start_ms, None).all_of(source))
-
-    def _exact(self, meter: str, source: MeterSource) -> OpenMeter:
-        return OpenMeter(source, self.start_ms, self._graph.plant.bucket_s, self.carry.meters.get(meter))
-
-
-def _by_channel(found: Ints) -> list[Ints]:
-    return [found[found[:, 0] == channel_id] for channel_id in np.unique(found[:, 0]).tolist()]
-
-
-def _scaled(found: Ints, source: MeterSource) -> list[Reading]:
-    """Readings of one channel in the decimals of the meter's source."""
-    readings = [Reading(*values) for values in found[:, 1:].tolist()]
-    return list(scale(readings, source.multipliers[int(found[0, 0])]))
+    def _closely(self, row: int) -> OpenMeter | ShapedMeter:
+        source, kind = self._sources[row], ShapedMeter if self._sources[row].is_shaped else OpenMeter
+        return kind(source, self.start_ms, self._graph.plant.bucket_s, self.carry.meters.get(self._names[row]))

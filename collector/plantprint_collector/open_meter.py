@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from plantprint.facts import Issue, Quality, Reading
+from plantprint.facts import Issue, Reading
 from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries, meter_span, span_readings
 from plantprint.times import HOUR_MS, hour_floor
-from plantprint_collector.facts_store import MeterSource, in_decimals_of
+from plantprint_collector.facts_store import MeterSource, in_decimals_of, scale
 
 # With this many readings in a tail the older ones are folded into the certain part.
 _TAIL_READINGS_MAX = 64
@@ -28,14 +28,14 @@ class OpenMeter:
         self._done: dict[int, Part] = {}
         self._tail: list[Reading] = []
 
-    def add(self, readings: Sequence[Reading]) -> bool:
-        """Takes readings into the tail; False when one may change what is certain, so that the meter must be redone."""
+    def add(self, channel_id: int, readings: Sequence[Reading]) -> bool:
+        """Takes a channel's readings into the tail; False when one may change what is certain: the meter must be redone."""
         # An amount may reach back over the start, where the hour before has counted its part, but over no fold.
         reach_ms = self.source.channel.period_s * 1000 if self._checkpoint_ms > self._start_ms else 0
         first_ms = max(self._checkpoint_ms + max(reach_ms, 1), self._folded_ms + 1)
         if any(r.t_ms < first_ms for r in readings):
             return False
-        for reading in readings:
+        for reading in scale(readings, self.source.multipliers[channel_id]):
             at = bisect_left(self._tail, reading.t_ms, key=_instant)
             if at < len(self._tail) and self._tail[at].t_ms == reading.t_ms:
                 self._tail[at] = max(self._tail[at], reading, key=lambda r: r.rank)
@@ -63,7 +63,8 @@ class OpenMeter:
 
     def series(self, hour_ms: int) -> MeterSeries:
         """What an hour is made from, for a meter whose hours are never asked for."""
-        return self._series(span_readings(self._tail, hour_ms, hour_ms + HOUR_MS, self.source.channel))
+        source = self.source
+        return self._series(span_readings(self._tail, hour_ms, hour_ms + HOUR_MS, source.channel, source.values))
 
     def first_hour(self) -> Part:
         """The first hour, seen from its end or later."""
@@ -113,7 +114,8 @@ class OpenMeter:
     def _span(self, start_ms: int, end_ms: int, state: CounterState | None, until_ms: int) -> Part:
         """Part of an hour, from the readings that settling the hour would look at."""
         hour_end_ms = hour_floor(start_ms) + HOUR_MS
-        series = self._series(span_readings(self._tail, start_ms, hour_end_ms, self.source.channel))
+        source = self.source
+        series = self._series(span_readings(self._tail, start_ms, hour_end_ms, source.channel, source.values))
         hour, after, issues = meter_span(series, start_ms, end_ms, self._bucket_s, state, until_ms)
         return hour, after or state, issues
 
@@ -121,8 +123,9 @@ class OpenMeter:
         return MeterSeries(self.source.channel, self.source.meter, self.source.ratio, tuple(readings))
 
     def _good(self) -> list[Reading]:
-        """The readings of the tail that are neither missing nor withdrawn."""
-        return [r for r in self._tail if r.quality > Quality.MISSING]
+        """The readings of the tail that decide something."""
+        values = self.source.values
+        return [reading for reading in self._tail if values.counts(reading)]
 
     def _fold(self) -> bool:
         """Moves the checkpoint to the last bucket edge of its hour that no later reading in order can change."""

@@ -205,7 +205,7 @@ class _Run:
 
 def _rules(source: MeterSource) -> tuple[int, ...] | None:
     """Millionths per step as a fraction, largest value, steps per ms as a fraction (or zeros), longest gap in ms."""
-    if source.channel.kind != "counter" or len(source.multipliers) != 1 or not source.is_whole:
+    if source.channel.kind != "counter" or len(source.multipliers) != 1 or source.is_shaped:
         return None
     series = MeterSeries(source.channel, source.meter, source.ratio, ())
     try:

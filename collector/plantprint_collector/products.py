@@ -53,7 +53,7 @@ def product_of(
 ) -> ProductFootprint:
     """The footprint of the first lot of `ancestry`, whose open part has been posted; its reference period ends then."""
     lot, *_ = ancestry.lots
-    valuing = Valuing(model.graph.plant, facts.library, tuple(facts.library.values()))
+    valuing = Valuing(model.graph.plant, facts.library, tuple(facts.library.values()), series=facts.series)
     behind = background(valuing, ends_ms)
     batches = facts.production(model).batches
     made = [one for one in ancestry.lots if one in batches]

@@ -15,9 +15,9 @@ CHANNEL, T, VALUE, QUALITY, REVISION = range(5)
 
 DAY_MS = 86_400_000
 MARK_GAP_MS = 3_600_000
-_POSTGRES_EPOCH_MS = 946_684_800_000
-_HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
-_TRAILER = struct.pack("!h", -1)
+POSTGRES_EPOCH_MS = 946_684_800_000
+COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
+COPY_TRAILER = struct.pack("!h", -1)
 COPY_COLUMNS = "measured_at, value, channel_id, quality, revision"
 _COPY_ROW = np.dtype(
     [
@@ -69,10 +69,21 @@ def copy_bytes(rows: Array) -> bytes:
     out["len_t"] = out["len_value"] = 8
     out["len_channel"] = 4
     out["len_quality"] = out["len_revision"] = 2
-    out["t"] = (rows[:, T] - _POSTGRES_EPOCH_MS) * 1000
+    out["t"] = (rows[:, T] - POSTGRES_EPOCH_MS) * 1000
     out["value"], out["channel"] = rows[:, VALUE], rows[:, CHANNEL]
     out["quality"], out["revision"] = rows[:, QUALITY], rows[:, REVISION]
-    return b"".join((_HEADER, out.tobytes(), _TRAILER))
+    return b"".join((COPY_HEADER, out.tobytes(), COPY_TRAILER))
+
+
+def from_copy_bytes(data: bytes) -> Array:
+    """The rows of a COPY BINARY stream of `COPY_COLUMNS`."""
+    body = data[len(COPY_HEADER) : len(data) - len(COPY_TRAILER)]
+    found = np.frombuffer(body, _COPY_ROW)
+    rows = np.empty((len(found), 5), np.int64)
+    for column, name in ((CHANNEL, "channel"), (VALUE, "value"), (QUALITY, "quality"), (REVISION, "revision")):
+        rows[:, column] = found[name]
+    rows[:, T] = found["t"] // 1000 + POSTGRES_EPOCH_MS
+    return rows
 
 
 def marks(rows: Array) -> Array:

@@ -9,6 +9,7 @@ from plantprint_collector.accountant import Accountant
 from plantprint_collector.accountant_config import AccountantSettings
 from plantprint_collector.announcer import Announcer
 from plantprint_collector.config import Settings
+from plantprint_collector.housekeeping import Housekeeping
 from plantprint_collector.intake import Intake
 from plantprint_collector.metrics_page import serve_metrics
 from plantprint_collector.store_watch import StoreWatch
@@ -28,19 +29,28 @@ def run(settings: Settings, accounting: AccountantSettings, *, intake_only: bool
     announcer = Announcer(settings)
     accountant = Accountant(settings.database_url.get_secret_value(), accounting, announcer.publish)
     watch = StoreWatch(settings)
+    housekeeping = Housekeeping(settings)
     registry = intake.metrics.registry
     registry.register(watch)
     intake.metrics.accountant_failures.set_function(lambda: accountant.failures)
+    try:
+        page = serve_metrics(
+            registry,
+            settings.metrics_host,
+            settings.metrics_port,
+            alive=lambda: {"intake": intake.failure is None, "accountant": intake_only or accountant.alive},
+            ready=lambda: {"broker": intake.metrics.is_connected("broker"), "database": watch.up},
+        )
+    except OSError as error:
+        where = f"{settings.metrics_host}:{settings.metrics_port}"
+        remedy = "choose another PLANTPRINT_METRICS_PORT, or an address of this machine for PLANTPRINT_METRICS_HOST"
+        log.error("the collector's pages cannot listen", where=where, error=str(error), remedy=remedy)  # noqa: TRY400 - the remedy says it all
+        return EXIT_FAILED
     intake.start()
     if not intake_only:
         announcer.start()
         accountant.start()
-    page = serve_metrics(
-        registry,
-        settings.metrics_port,
-        alive=lambda: {"intake": intake.failure is None, "accountant": intake_only or accountant.alive},
-        ready=lambda: {"broker": intake.metrics.is_connected("broker"), "database": watch.up},
-    )
+    housekeeping.start()
     if page is not None:
         watch.start()
     log.info("collector runs", slots=settings.collector_slots, accounting=not intake_only)
@@ -48,6 +58,7 @@ def run(settings: Settings, accounting: AccountantSettings, *, intake_only: bool
         pass
     failed = not stop_requested.is_set()
     intake.stop()
+    housekeeping.stop()
     if not intake_only:
         accountant.stop(settings.drain_s_max)
         announcer.stop()

@@ -1,22 +1,26 @@
 """Settling hours and working in late facts: whole hours from stored readings, corrections against the ledger."""
 
 import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import Connection
 
 from plantprint.account import EMPTY_CARRY, Carry, HourAccount
-from plantprint.times import HOUR_MS, from_ms
+from plantprint.times import HOUR_MS, from_ms, hour_floor
 from plantprint_collector.books import SiteFacts, account_hours
-from plantprint_collector.ledger_store import known_now, load_hours, load_net, replace_issues, write_hours
+from plantprint_collector.facts_book import Touched
+from plantprint_collector.ledger_store import HourRow, known_now, load_hours, load_net, replace_issues, write_hours
 from plantprint_collector.repeats import find_repeats
 from plantprint_collector.statuses import record_closed
+from plantprint_collector.stored_hours import Again, Kept, StoredHours, forget, write_intervals
 
 Conn = Connection[tuple[Any, ...]]
 
 _HOURS_AT_ONCE_MAX = 512
 _SLICE_S = 0.5
+_NOTHING_KEPT: Mapping[int, Collection[str]] = {}
 
 
 @dataclass(slots=True)
@@ -71,42 +75,92 @@ def settle_known(conn: Conn, facts: SiteFacts, accounts: list[HourAccount]) -> W
 
 
 def rework(
-    conn: Conn, facts: SiteFacts, hours: set[int], last_ms: int, now_ms: int, cause: str, seconds_max: float
+    conn: Conn, facts: SiteFacts, again: Mapping[int, Again], last_ms: int, now_ms: int, cause: str, seconds_max: float
 ) -> Worked:
-    """Accounts touched hours again up to the last settled one, and on from each until its carry equals the stored one.
+    """Accounts hours `again` up to the last settled one, and on from each until its carry equals the stored one.
 
-    `waiting` are hours that did not fit into `seconds_max`: work them in later, with whatever comes.
+    Of other meters than those named by hour the stored hour is taken, as long as it was made of the same. `waiting` are
+    hours that did not fit into `seconds_max`: work them in later, with whatever comes; they know their meters.
     """
     worked = Worked()
     pace = Pace()
     began = time.monotonic()
-    waiting = sorted(hour for hour in hours if hour <= last_ms)
-    while waiting and (not worked.hours or time.monotonic() - began < seconds_max):
-        carry = carry_before(conn, facts.site, waiting[0])
-        span = [waiting[0] + n * HOUR_MS for n in range(pace.hours) if waiting[0] + n * HOUR_MS <= last_ms]
-        stored = load_hours(conn, facts.site, span[0], span[-1])
-        touched = set(waiting)
+    todo = {hour: meters for hour, meters in again.items() if hour <= last_ms}
+    while todo and (not worked.hours or time.monotonic() - began < seconds_max):
         started = time.monotonic()
-        accounts: list[HourAccount] = []
-        for account in account_hours(conn, facts, span, carry, now_ms):
-            accounts.append(account)
-            row = stored.get(account.hour_ms)
-            touched.discard(account.hour_ms)
-            if row is None or row.carry != account.carry:
-                touched.add(account.hour_ms + HOUR_MS)
-            elif account.hour_ms + HOUR_MS not in touched:
-                break
-        _write(conn, facts, accounts, cause, worked)
+        first = min(todo)
+        span = [hour for n in range(pace.hours) if (hour := first + n * HOUR_MS) <= last_ms]
+        accounts = _account_again(conn, facts, span, todo, now_ms)
+        _write(conn, facts, [account for account, _ in accounts], cause, worked, {a.hour_ms: k for a, k in accounts})
         pace.after(time.monotonic() - started)
-        waiting = sorted(hour for hour in touched if hour <= last_ms)
-    worked.waiting = waiting
+        todo = {hour: meters for hour, meters in todo.items() if hour <= last_ms}
+    for hour_ms, meters in todo.items():
+        forget(conn, facts.site, hour_ms, meters, facts.every_meter)
+    worked.waiting = sorted(todo)
     return worked
 
 
-def _write(conn: Conn, facts: SiteFacts, accounts: list[HourAccount], cause: str, worked: Worked) -> None:
+def _account_again(
+    conn: Conn, facts: SiteFacts, span: Sequence[int], todo: dict[int, Again], now_ms: int
+) -> list[tuple[HourAccount, Collection[str]]]:
+    """Hours of a span as far as they are to do, each with the meters that were taken as stored; keeps `todo` up."""
+    stored = StoredHours(conn, facts.site, span, facts.every_meter)
+    before = stored.rows.get(span[0] - HOUR_MS)
+    done: list[tuple[HourAccount, Collection[str]]] = []
+    kept: Collection[str] = ()
+
+    def keep(hour_ms: int, _carry: Carry) -> Kept:
+        nonlocal kept
+        found = stored.keep(hour_ms, facts.made_of(hour_ms), todo.get(hour_ms, ()))
+        kept = found.hours.keys()
+        return found
+
+    for account in account_hours(conn, facts, span, EMPTY_CARRY if before is None else before.carry, now_ms, keep):
+        done.append((account, kept))
+        row, following = stored.rows.get(account.hour_ms), account.hour_ms + HOUR_MS
+        todo.pop(account.hour_ms, None)
+        if row is None or row.carry != account.carry:
+            todo[following] = join_again(todo.get(following, ()), _differing(row, account.carry))
+        elif following not in todo:
+            break
+    return done
+
+
+def _differing(row: HourRow | None, carry: Carry) -> set[str]:
+    """The meters that begin the next hour with another state than they did."""
+    old, new = {} if row is None else row.carry.meters, carry.meters
+    return {meter for meter in old.keys() | new.keys() if old.get(meter) != new.get(meter)}
+
+
+def join_again(one: Again, other: Again) -> Again:
+    return None if one is None or other is None else {*one, *other}
+
+
+def hours_again(touched: Iterable[Touched], first_ms: int) -> dict[int, Again]:
+    """The hours that spans of time touch, with the meters to look at again."""
+    again: dict[int, Again] = {}
+    for (low, high), _, meters in touched:
+        for hour_ms in range(hour_floor(low), hour_floor(high) + 1, HOUR_MS):
+            again[hour_ms] = join_again(again.get(hour_ms, ()), meters)
+    # An hour before the first that there is makes one of every hour in between.
+    for hour_ms in range(min(again, default=first_ms + 1), first_ms + 1, HOUR_MS):
+        again.setdefault(hour_ms, ())
+    return again
+
+
+def _write(
+    conn: Conn,
+    facts: SiteFacts,
+    accounts: list[HourAccount],
+    cause: str,
+    worked: Worked,
+    kept: Mapping[int, Collection[str]] = _NOTHING_KEPT,
+) -> None:
     first, last = accounts[0].hour_ms, accounts[-1].hour_ms
     known = load_net(conn, facts.site, first, last)
     worked.postings += write_hours(conn, facts.site, accounts, known, cause, known_now(conn))
+    made_of = {account.hour_ms: facts.made_of(account.hour_ms) for account in accounts}
+    write_intervals(conn, facts.site, accounts, made_of, kept, facts.every_meter)
     record_closed(conn, facts.site, accounts)
     worked.hours += len(accounts)
     worked.last = [*worked.last, *accounts][-2:]

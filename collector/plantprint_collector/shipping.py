@@ -55,7 +55,9 @@ def issue_statement(
         site=facts.site,
         shipment=shipment,
         batch=batch,
-        footprint=footprint(net, model.graph.plant.sources, facts.library, batch.quantity_micro, batch.unit),
+        footprint=footprint(
+            net, model.graph.plant.sources, facts.library, batch.quantity_micro, batch.unit, series=facts.series
+        ),
         product=product_of(conn, facts, model, ancestry, open_accounts, shipment.at_ms),
         period=_period(production.jobs, batch.batch, shipment.at_ms),
         rules=rules,

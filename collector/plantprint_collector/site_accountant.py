@@ -11,7 +11,7 @@ from plantprint.account import Carry, HourAccount
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector import alerts, shipping
 from plantprint_collector.accountant_config import AccountantSettings
-from plantprint_collector.books import SiteFacts, account_hours, hours_of, touched_by_readings
+from plantprint_collector.books import SiteFacts, account_hours, touched_by_readings
 from plantprint_collector.facts_book import FactsBook, Touched
 from plantprint_collector.facts_store import load_clock
 from plantprint_collector.ledger_marks import Marks, put_back, take_marks
@@ -19,8 +19,18 @@ from plantprint_collector.ledger_store import replace_issues, settled_bounds
 from plantprint_collector.live_book import LiveBook
 from plantprint_collector.newest import Newest
 from plantprint_collector.open_hours import OpenHours
-from plantprint_collector.settling import Pace, Worked, carry_before, rework, settle, settle_known
+from plantprint_collector.settling import (
+    Pace,
+    Worked,
+    carry_before,
+    hours_again,
+    join_again,
+    rework,
+    settle,
+    settle_known,
+)
 from plantprint_collector.statuses import StatusBook
+from plantprint_collector.stored_hours import Again, StoredHours
 
 Conn = Connection[tuple[Any, ...]]
 log = structlog.get_logger("plantprint.accountant")
@@ -41,6 +51,7 @@ class SiteAccountant:
         self._newest: Newest | None = None
         self._open: OpenHours | None = None
         self._alike_hour_ms = 0
+        self._sure_ms = 0
         self._last: HourAccount | None = None
         self._carry: Carry | None = None
         self._issued: set[tuple[str, str]] | None = None
@@ -88,12 +99,12 @@ class SiteAccountant:
             late = self._open.add(conn, marks.channels)
         if settled_bounds(conn, self.site) is None:
             return []
-        return [(span, "reading") for span in touched_by_readings(conn, facts, late)]
+        return [Touched(span, "reading", facts.meters_of(c)) for c, span in touched_by_readings(conn, facts, late)]
 
     def _rework(self, conn: Conn, facts: SiteFacts, touched: list[Touched], now_ms: int) -> bool:
         """Accounts settled hours again that late facts touch, and hours before the first for the first time.
 
-        The last settled hour is looked at whenever it is not known to be as its readings say. True when hours are left.
+        True when hours are left.
         """
         bounds = settled_bounds(conn, self.site)
         if bounds is None:
@@ -101,29 +112,38 @@ class SiteAccountant:
         first, last = bounds
         earliest = facts.begins_ms
         start = first if earliest is None else min(first, hour_floor(earliest))
-        reaching = [((max(low, start), min(high, last + HOUR_MS - 1)), cause) for (low, high), cause in touched]
-        reaching = [(span, cause) for span, cause in reaching if span[0] <= span[1]]
-        hours = hours_of([span for span, _ in reaching])
-        if hours and min(hours) < first:
-            hours |= set(range(min(hours), first + 1, HOUR_MS))
-        if self._open is None or not self._open.is_settled_as_known():
-            hours.add(last)
-        if not hours:
+        clipped = [t._replace(span=(max(t.span[0], start), min(t.span[1], last + HOUR_MS - 1))) for t in touched]
+        reaching = [t for t in clipped if t.span[0] <= t.span[1]]
+        again = hours_again(reaching, first)
+        unlike = self._unlike(conn, facts, last, now_ms)
+        if unlike is None or unlike:
+            again[last] = join_again(again.get(last, ()), unlike)
+        if not again:
             return False
-        cause = ", ".join(sorted({cause for _, cause in reaching})) or "reading"
-        worked = rework(conn, facts, hours, last, now_ms, cause[:_CAUSE_CHARACTERS_MAX], self._settings.settle_slice_s)
+        cause = ", ".join(sorted({t.cause for t in reaching})) or "reading"
+        worked = rework(conn, facts, again, last, now_ms, cause[:_CAUSE_CHARACTERS_MAX], self._settings.settle_slice_s)
         put_back(conn, self.site, worked.waiting, cause[:_CAUSE_CHARACTERS_MAX])
         if worked.postings:
             log.info("late facts worked in", site=self.site, cause=cause, hours=worked.hours, postings=worked.postings)
         self._statuses.write(conn, facts, last + HOUR_MS, corrected=bool(worked.postings))
         self._after_writing(worked)
         self._last = next((account for account in worked.last if account.hour_ms == last), self._last)
-        if self._open is not None:
-            if carry_before(conn, self.site, last) == self._open.carry:
-                self._open.settled()
-            else:
-                self._open = None
+        if last not in worked.waiting:
+            self._sure_ms = last
+            if self._open is not None:
+                self._open.follow(conn, carry_before(conn, self.site, last))
         return bool(worked.waiting)
+
+    def _unlike(self, conn: Conn, facts: SiteFacts, last_ms: int, now_ms: int) -> Again:
+        """The meters of which it is not known that the last settled hour is as their readings say.
+
+        Open hours show it. Without them it is known of an hour that was settled here: what came since left marks.
+        """
+        if self._open is None and self._sure_ms == last_ms:
+            return ()
+        if self._open is None and now_ms < last_ms + 3 * HOUR_MS:
+            self._keep_open(conn, facts, last_ms + HOUR_MS, now_ms)
+        return None if self._open is None else self._open.unlike_settled()
 
     def _settle(self, conn: Conn, facts: SiteFacts, newest: Newest, now_ms: int) -> bool:
         """Settles hours that are due; True when others are due already."""
@@ -134,10 +154,11 @@ class SiteAccountant:
         last_ms = first + count * HOUR_MS - 1
         if self._open is not None and self._open.covers(first) and facts.is_alike(first, last_ms):
             # The same integers as from the database, which would be read back whole: an hour of 5 000 meters is 18 M rows.
-            accounts = self._open.accounts(first, carry_before(conn, self.site, first), now_ms)
-            worked = settle_known(conn, facts, accounts[:count])
+            accounts = self._open.accounts(first, carry_before(conn, self.site, first), now_ms, end_ms=last_ms + 1)
+            worked = settle_known(conn, facts, accounts)
         else:
             worked = settle(conn, facts, first, count, now_ms, self._pace, self._settings.settle_slice_s)
+            self._sure_ms = worked.last[-1].hour_ms
         log.info("hours settled", site=self.site, hours=worked.hours, postings=worked.postings)
         self._statuses.write(conn, facts, first + worked.hours * HOUR_MS, corrected=False)
         self._after_writing(worked)
@@ -201,8 +222,12 @@ class SiteAccountant:
             self._open = None
         elif self._open is None:
             self._open = OpenHours(conn, facts, start, carry_before(conn, self.site, start))
-            if bounds is not None:
+            if self._sure_ms == start:
                 self._open.settled()
+            elif bounds is not None:
+                stored = StoredHours(conn, self.site, [start], facts.every_meter)
+                self._open.settled_as(stored.keep(start, facts.made_of(start), ()))
+            self._sure_ms = 0
 
     def _accounts(
         self, conn: Conn, facts: SiteFacts, first_ms: int, now_ms: int, grace_ms: NDArray[np.int64]

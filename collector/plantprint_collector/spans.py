@@ -1,11 +1,15 @@
-"""Readings of many channels, each in a span of time of its own, as one array."""
+"""Readings of many channels as one array [reading, 5]: channel id, instant, value, quality, revision."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
+
+from plantprint.facts import Reading
+from plantprint.times import from_ms
+from plantprint_collector.rows import COPY_COLUMNS, from_copy_bytes
 
 Conn = Connection[tuple[Any, ...]]
 Ints = NDArray[np.int64]
@@ -23,7 +27,7 @@ from unnest(%s, %s, %s) as s(channel_id, low, high) cross join lateral (
 
 
 def readings_in(conn: Conn, spans: Sequence[tuple[int, int, int | None]]) -> Ints:
-    """[reading, 5] of (channel id, instant, value, quality, revision), by channel and instant.
+    """By channel and instant, each channel in spans of time of its own.
 
     `spans` are (channel id, first, last instant), both ends included, the last open with None; of a channel they do not
     overlap.
@@ -35,3 +39,21 @@ def readings_in(conn: Conn, spans: Sequence[tuple[int, int, int | None]]) -> Int
         rows = cursor.execute(_IN_SPANS, list(asked.T)).fetchall()
     found = np.array(rows, np.int64).reshape(-1, 5)
     return found[np.lexsort((found[:, 1], found[:, 0]))]
+
+
+def readings_since(conn: Conn, channel_ids: Iterable[int], after_ms: int) -> Ints:
+    """All readings of channels after an instant, by channel and instant; made for many of them."""
+    query = f"copy (select {COPY_COLUMNS} from reading where channel_id = any(%s) and measured_at > %s) to stdout (format binary)"
+    with conn.cursor() as cursor, cursor.copy(query, (list(channel_ids), from_ms(after_ms))) as copy:
+        found = from_copy_bytes(b"".join(copy))
+    return found[np.lexsort((found[:, 1], found[:, 0]))]
+
+
+def of_channels(found: Ints, channel_ids: Iterable[int]) -> Ints:
+    return found[np.isin(found[:, 0], list(channel_ids))]
+
+
+def by_channel(found: Ints) -> Iterator[tuple[int, list[Reading]]]:
+    """Readings one by one, with the channel they are of."""
+    for channel_id in np.unique(found[:, 0]).tolist():
+        yield channel_id, [Reading(*values) for values in found[found[:, 0] == channel_id, 1:].tolist()]

@@ -23,13 +23,16 @@ def names_of(event: ProductionEvent) -> frozenset[str]:
 class Ancestry:
     """The lots behind `lot` and the events about them: ask a store for what is `wanted`, `add` it, until nothing is.
 
-    No more than `lots_max` lots are followed; what lies beyond them is `beyond`.
+    No more than `lots_max` lots are followed; what lies beyond them is `beyond`. What the lots put out besides is asked for
+    too, but followed no further: it has a unit, in which the same output must count whoever looks at it.
     """
 
     def __init__(self, lot: str, lots_max: int) -> None:
         self._lots_max = lots_max
         self._known: dict[str, None] = {}
         self._next: dict[str, None] = {lot: None}
+        self._beside: dict[str, None] = {}
+        self._next_beside: dict[str, None] = {}
         self._events: dict[tuple[str, str, int], ProductionEvent] = {}
         self.beyond: tuple[str, ...] = ()
 
@@ -54,25 +57,30 @@ class Ancestry:
     @property
     def wanted(self) -> list[str]:
         """Lots whose events are needed next: every revision of each that names one of them, and their withdrawals."""
-        return list(self._next)
+        return [*self._next, *self._next_beside]
 
     def add(self, events: Iterable[ProductionEvent]) -> None:
         """Takes the events about all that was wanted."""
         fresh = {(event.source, event.event_id, event.revision): event for event in events}
         self._events |= fresh
         self._known |= self._next
-        edges = [edge for event in valid_events(self._events.values()) if (edge := _edge(event)) is not None]
+        self._beside |= self._next_beside
+        valid = valid_events(self._events.values())
+        edges = [edge for event in valid if (edge := _edge(event)) is not None]
         givers = sorted({giver for giver, taker in edges if taker in self._known})
         ahead = [giver for giver in givers if giver not in self._known]
         room = max(self._lots_max - len(self._known), 0)
         self._next = dict.fromkeys(ahead[:room])
         self.beyond = tuple(ahead[room:])
+        put_out = {plain_text(event, "as_lot") for event in valid if plain_text(event, "batch") in self._known}
+        asked = {"", *self._known, *self._beside, *self._next}
+        self._next_beside = dict.fromkeys(sorted(put_out - asked))
 
     def facts(self, batches: Mapping[str, Batch], materials: Iterable[Material]) -> Facts:
         """What the events say of the lots; `batches` are those that were ordered or begun, as far as there are any."""
         made = [
             Lot(name, batch.unit, "made", batch.quantity_micro, at_ms=batch.ordered_ms or 0)
-            for name in self._known
+            for name in {**self._known, **self._beside}
             if (batch := batches.get(name)) is not None
         ]
         units = {lot.lot: lot.unit for lot in made if lot.unit}

@@ -14,7 +14,7 @@ from typing import Literal
 
 from plantprint.facts import Issue
 from plantprint.plant.model import Text
-from plantprint.quantities import divide
+from plantprint.quantities import UnitError, conversion, divide
 
 Method = Literal["subdivision", "substitution", "price-ratio", "physical", "economic"]
 EconomicWeight = Literal["value", "unit-price"]
@@ -36,7 +36,7 @@ class CoProduct:
     priced_on: str = ""
     physical: Decimal | Fraction | None = None
     metered: int | None = None
-    displaced_kg_co2e: Decimal | None = None
+    displaced_kg_co2e: Decimal | Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,19 @@ def _is_waste(one: CoProduct) -> bool:
 
 
 def _price_ratio(products: Sequence[CoProduct]) -> Fraction | None:
-    prices = [Fraction(one.unit_price) for one in products if one.unit_price is not None]
-    return max(prices) / min(prices) if len(prices) == len(products) else None
+    """The highest over the lowest unit price, of one unit where all outputs convert to it; None where they have no ratio."""
+    sizes = _sizes(products) or [Fraction(1)] * len(products)
+    known = zip(products, sizes, strict=True)
+    prices = [Fraction(one.unit_price) / size for one, size in known if one.unit_price is not None]
+    return max(prices) / min(prices) if len(prices) == len(products) and min(prices) > 0 else None
+
+
+def _sizes(products: Sequence[CoProduct]) -> list[Fraction] | None:
+    """How many of the first output's units are in one of each; None where they measure different things."""
+    try:
+        return [conversion(one.unit, products[0].unit) for one in products]
+    except UnitError:
+        return None
 
 
 def _try(
@@ -142,10 +153,11 @@ def _try(
 
 
 def _physical(one: CoProduct, products: Sequence[CoProduct]) -> Fraction | None:
-    """What was declared, or the quantity itself where all outputs are counted in one unit."""
+    """What was declared, or the quantity itself where all outputs convert to one unit."""
     if all(other.physical is not None for other in products):
         return Fraction(one.physical) if one.physical is not None else None
-    return Fraction(one.quantity_micro) if len({other.unit for other in products}) == 1 else None
+    sizes = _sizes(products)
+    return None if sizes is None else one.quantity_micro * sizes[products.index(one)]
 
 
 def _value(one: CoProduct, weight: EconomicWeight) -> Fraction | None:

@@ -4,17 +4,19 @@ The inventory takes direct emissions; the footprint takes the life cycle, of whi
 """
 
 import csv
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from io import StringIO
 
-from plantprint.factors import Factor, FactorError, Purpose
+from plantprint.factors import Factor, FactorChoice, FactorError, Purpose
 from plantprint.quantities import round_half_even
 from plantprint.times import HOUR_MS, format_instant, from_ms, hour_floor, parse_instant
 
 _COLUMNS = ("datetime_utc", "ci_direct_g_per_kwh", "ci_lifecycle_g_per_kwh", "estimated")
 _NANO = 10**9
+_TOLD_MAX = 20
+BOTH: frozenset[Purpose] = frozenset(("footprint", "inventory"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class HourIntensity:
 class FactorSeries:
     """A named series of hours; `source` is the credit that its licence asks for.
 
-    `purpose` says which of its two values counts where nobody asks for one.
+    `purpose` says which of its two values counts where nobody asks for one; `serves` for which ones it has values at all.
+    A `version` is the state of all its hours, after so many files. `choices` are kept for who asks for them again and again.
     """
 
     factor_id: str
@@ -38,6 +41,9 @@ class FactorSeries:
     source: str
     hours: Mapping[int, HourIntensity]
     purpose: Purpose = "inventory"
+    version: int = 1
+    serves: frozenset[Purpose] = BOTH
+    choices: dict[tuple[str, str, int, Purpose], FactorChoice] = field(default_factory=dict, compare=False, repr=False)
 
     def at(self, t_ms: int, purpose: Purpose) -> Factor | None:
         """The factor per kWh of the UTC hour that holds `t_ms`; None where the series has no such hour."""
@@ -50,7 +56,7 @@ class FactorSeries:
         upstream = hour.life_cycle - hour.direct
         return Factor(
             factor_id=self.factor_id,
-            version=1,
+            version=self.version,
             name=f"Grid electricity of the hour, {self.geography}",
             name_zh="",
             value=hour.life_cycle if whole else hour.direct,
@@ -83,28 +89,35 @@ class FactorSeries:
 def parse_series(text: str, factor_id: str, place: str, source: str) -> FactorSeries:
     """A CSV of hours (datetime_utc, zone, ci_direct_g_per_kwh, ci_lifecycle_g_per_kwh, estimated) as one series.
 
-    Raises `FactorError` naming the row of `place` for a missing column, a bad number, a time that is no full hour, an
-    hour given twice or a second zone. Hours may be missing: they are unknown, never filled.
+    Raises `FactorError` with one line `place:line: what is wrong` for each missing column, bad number, time that is no full
+    hour, hour given twice and second zone. Hours may be missing: they are unknown, never filled.
     """
-    rows = csv.DictReader(StringIO(text))
+    rows = csv.DictReader(StringIO(text.removeprefix("\ufeff")), restval="")
     missing = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
     if missing:
-        raise FactorError(
-            f"{place}: an hourly series needs the columns {', '.join(_COLUMNS)}; missing: {', '.join(missing)}"
-        )
+        wanted = ", ".join(_COLUMNS)
+        raise FactorError(f"{place}:1: an hourly series needs the columns {wanted}; missing: {', '.join(missing)}")
     hours: dict[int, HourIntensity] = {}
-    zones: set[str] = set()
-    for at, row in _rows(rows, place):
-        hour_ms, hour = _hour(row, at)
-        if hour_ms in hours:
-            raise FactorError(f"{at}: {row['datetime_utc']} is given twice")
-        hours[hour_ms] = hour
-        zones.add(row.get("zone", ""))
-        if len(zones) > 1:
-            raise FactorError(f"{at}: a second zone {row['zone']!r}; one series is one zone")
+    zone: str | None = None
+    wrong: list[str] = []
+    for row in rows:
+        try:
+            hour_ms, hour = _hour(row)
+            zone = row.get("zone", "") if zone is None else zone
+            if hour_ms in hours:
+                raise FactorError(f"{row['datetime_utc']} is given twice")  # noqa: TRY301 - one way out
+            if row.get("zone", "") != zone:
+                raise FactorError(f"a second zone {row['zone']!r}; one series is one zone")  # noqa: TRY301 - one way out
+        except FactorError as error:
+            wrong.append(f"{place}:{rows.line_num}: {error}")
+        else:
+            hours[hour_ms] = hour
+    if wrong:
+        more = [f"{place}: {len(wrong) - _TOLD_MAX} more lines are wrong"] if len(wrong) > _TOLD_MAX else []
+        raise FactorError("\n".join([*wrong[:_TOLD_MAX], *more]))
     if not hours:
-        raise FactorError(f"{place}: the series has no hours")
-    return FactorSeries(factor_id, zones.pop(), source, hours)
+        raise FactorError(f"{place}:1: the series has no hours")
+    return FactorSeries(factor_id, zone or "", source, hours)
 
 
 def missing_hours(series: FactorSeries) -> list[int]:
@@ -132,24 +145,27 @@ def scaled_to_year(series: FactorSeries, load: Mapping[int, int], yearly: Decima
     return FactorSeries(factor_id, series.geography, source, hours, series.purpose)
 
 
-def _rows(rows: Iterator[dict[str, str]], place: str) -> Iterator[tuple[str, dict[str, str]]]:
-    for number, row in enumerate(rows, start=2):
-        yield f"{place} row {number}", row
-
-
-def _hour(row: Mapping[str, str], at: str) -> tuple[int, HourIntensity]:
+def _hour(row: Mapping[str, str]) -> tuple[int, HourIntensity]:
+    """Raises `FactorError` saying what is wrong with a row."""
     stamp = row["datetime_utc"].strip().replace(" ", "T").removesuffix("Z")
     try:
         hour_ms = parse_instant(f"{stamp}Z")
-        direct = Decimal(row["ci_direct_g_per_kwh"]) / 1000
-        life_cycle = Decimal(row["ci_lifecycle_g_per_kwh"]) / 1000
-    except (ValueError, InvalidOperation) as error:
-        raise FactorError(f"{at}: {error}") from error
+    except ValueError as error:
+        raise FactorError(str(error)) from error
     if hour_ms % HOUR_MS:
-        raise FactorError(f"{at}: {row['datetime_utc']} is no full hour")
-    if not (direct.is_finite() and life_cycle.is_finite()) or min(direct, life_cycle) < 0:
-        raise FactorError(f"{at}: an intensity is a number that is not negative")
+        raise FactorError(f"{row['datetime_utc']} is no full hour")
+    direct, life_cycle = (_kg(row[column], column) for column in _COLUMNS[1:3])
     return hour_ms, HourIntensity(direct, life_cycle, row["estimated"].strip() not in ("", "0", "false", "False"))
+
+
+def _kg(text: str, column: str) -> Decimal:
+    try:
+        grams = Decimal(text)
+    except InvalidOperation as error:
+        raise FactorError(f"{column} {text!r} is no number") from error
+    if not grams.is_finite() or grams < 0:
+        raise FactorError(f"{column} {text}: an intensity is a number that is not negative")
+    return grams.scaleb(-3)
 
 
 def _nano(value: Decimal) -> Decimal:

@@ -10,6 +10,9 @@ WorkUnitId = NewType("WorkUnitId", str)
 BatchId = NewType("BatchId", str)
 
 ChannelKind = Literal["counter", "gauge", "amount"]
+PERIOD_S_MAX = 7 * 86_400
+"""Of a channel's amounts. Every hour asks for the readings of a period after it, and the longest period that never varies
+is the week: months, quarters and years do, so what is known for those only is an `activity` event from an instant to another."""
 
 
 class Quality(IntEnum):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plantprint.breakdown import Breakdown, BreakdownSums
+from plantprint.factor_series import FactorSeries
 from plantprint.factors import Factor, FactorChoice
 from plantprint.facts import Issue, Quality
 from plantprint.ledger import PostingKey
@@ -110,13 +111,15 @@ def footprint(
     quantity_micro: int | None = None,
     unit: str = "",
     view: View | None = None,
+    series: Mapping[str, FactorSeries] | None = None,
 ) -> Footprint:
     """The footprint of the postings in `net` (an account's, or any others), per declared `unit` where known.
 
-    A `view` asks for a purpose, a GWP set, hourly or market-based factors, and gives the breakdown of the result and
-    warnings about its factors. Raises `MarketError` for a market whose certificates cannot be matched.
+    `series` are hourly factors by the name that a source has for them. A `view`, which has its own, asks for a purpose, a
+    GWP set or market-based factors, and gives the breakdown of the result and warnings about its factors. Raises
+    `MarketError` for a market whose certificates cannot be matched.
     """
-    asked = view or View()
+    asked = view or View(series=series or {})
     book = RateBook(sources, library, asked)
     amounts: defaultdict[str, int] = defaultdict(int)
     unknown: set[str] = set()

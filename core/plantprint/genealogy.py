@@ -25,7 +25,10 @@ DEFAULT_TOLERANCE = Fraction(1, 100)
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """What a lot hands to `taker` (`STOCK`: what it keeps): a share of its inventory, and the lines themselves."""
+    """What a lot hands to `taker` (`STOCK`: what it keeps): a share of its inventory, and the lines themselves.
+
+    `sold` is what a co-product takes with it, not a use of the main product.
+    """
 
     giver: str
     taker: str
@@ -34,6 +37,7 @@ class Handed:
     quantity_micro: int
     share: Fraction
     lines: Vector
+    sold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +142,10 @@ def contributions(
 
 def _all_lots(facts: Facts, own: Mapping[str, Vector], issues: list[Issue]) -> dict[str, Lot]:
     """Declared lots, and made ones that only appear in events or postings."""
-    lots: dict[str, Lot] = {}
-    for declared in sorted(set(facts.lots), key=lambda one: (one.lot, one.at_ms, repr(one))):
-        if declared.lot in lots:
-            message = f"lot {declared.lot!r} is declared twice, differently; the last in order of time counts"
-            issues.append(Issue("lot-twice", declared.lot, message, "give every lot an id of its own", declared.at_ms))
-        lots[declared.lot] = declared
+    lots = dict(facts.declared)
+    for name in sorted(one.lot for one in {*facts.lots} - {*lots.values()}):
+        message = f"lot {name!r} is declared twice, differently; the last in order of time counts"
+        issues.append(Issue("lot-twice", name, message, "give every lot an id of its own", lots[name].at_ms))
     made = {*own, *(use.batch for use in facts.uses)}
     made |= {one.lot for one in facts.outputs} | {one.as_lot for one in facts.outputs if one.as_lot}
     for lot in made - lots.keys():
@@ -232,7 +234,8 @@ def _result(
             if part.taker:
                 add(incoming[part.taker], lines)
             if lines or part.quantity_micro:
-                moves.append(Handed(lot, part.taker, part.event_id, part.at_ms, part.quantity_micro, part.share, lines))
+                place = (lot, part.taker, part.event_id, part.at_ms, part.quantity_micro, part.share)
+                moves.append(Handed(*place, lines, part.sold))
         lots[lot] = LotInventory(
             lot,
             entered[lot],
@@ -257,7 +260,7 @@ def _footprints(facts: Facts) -> Iterable[tuple[str, Pcf]]:
     for material in facts.materials:
         if material.pcf is not None:
             yield material.material, material.pcf
-    for lot in facts.lots:
+    for lot in facts.declared.values():
         of = facts.material(lot.material)
         if pcf := lot.pcf or (of and of.pcf):
             yield lot.lot, pcf

@@ -51,8 +51,8 @@ def known_meters(
     if began:
         late, since = np.array(began, np.int64).T
         # Before the last of them began, and only there, is there anything to take off.
-        upto = -(-(int(since.max()) - start_ms) // (HOUR_MS // graph.buckets))
-        before_ms = _passed_ms(graph, hours, start_ms, since[:, None])[:, :upto]
+        upto = min(-(-(int(since.max()) - start_ms) // (HOUR_MS // graph.buckets)), passed_ms.size)
+        before_ms = _passed_ms(graph, hours, start_ms, since[:, None], upto)
         known.missing_ms[late, :upto] = np.maximum(known.missing_ms[late, :upto] - before_ms, 0)
     return known, issues
 
@@ -80,8 +80,10 @@ def upstream_meters(graph: PlantGraph, node: str) -> frozenset[str]:
     return frozenset(meters)
 
 
-def _passed_ms(graph: PlantGraph, hours: int, start_ms: int, until_ms: int | Durations) -> Durations:
-    """Per bucket the time before an instant."""
+def _passed_ms(
+    graph: PlantGraph, hours: int, start_ms: int, until_ms: int | Durations, upto: int | None = None
+) -> Durations:
+    """Per bucket, of the first `upto` or all, the time before an instant."""
     bucket_ms = HOUR_MS // graph.buckets
-    starts = np.arange(hours * graph.buckets, dtype=np.int64) * bucket_ms
+    starts = np.arange(hours * graph.buckets if upto is None else upto, dtype=np.int64) * bucket_ms
     return np.clip(until_ms - start_ms - starts, 0, bucket_ms)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from plantprint.coproducts import CoProduct, CoProductAllocation, RuleSet, allocate_coproducts
@@ -15,13 +15,17 @@ STOCK = ""
 
 @dataclass(frozen=True, slots=True)
 class LotPart:
-    """A piece of a lot's outgoing inventory before its lines are known; `taker` is STOCK for what stays."""
+    """A piece of a lot's outgoing inventory before its lines are known; `taker` is STOCK for what stays.
+
+    What is `sold` is a co-product; the same lot may use some of the main product too.
+    """
 
     taker: str
     event_id: str
     at_ms: int
     quantity_micro: int
     share: Fraction
+    sold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def plan_lot(lot: Lot, facts: Facts, rules: RuleSet, tolerance: Fraction, issues
             "the uses share all that it carries"
         )
         issues.append(Issue("used-more-than-made", lot.lot, message, "correct its output or its uses", uses[-1].at_ms))
-    sold, allocation = _sold(lot.lot, outputs, output, rules, issues)
+    sold, allocation = _sold(lot, outputs, output, rules, issues)
     outer, main = [1], Fraction(1)
     if allocation is not None:
         outer = [*(allocation.weights[taker] for taker in sold), allocation.weights.get(lot.lot, 0)]
@@ -59,7 +63,7 @@ def plan_lot(lot: Lot, facts: Facts, rules: RuleSet, tolerance: Fraction, issues
     rest = max(output - used, 0)
     inner = [*(use.quantity_micro for use in uses), rest if used or rest else 1]
     parts = [
-        LotPart(taker, event_id, at_ms, quantity, allocation.share(taker) if allocation else Fraction(0))
+        LotPart(taker, event_id, at_ms, quantity, allocation.share(taker) if allocation else Fraction(0), sold=True)
         for taker, (event_id, at_ms, quantity) in sold.items()
     ]
     parts += [
@@ -85,8 +89,10 @@ def _output(lot: Lot, outputs: Sequence[Output], received: int, used: int, issue
     if lot.quantity_micro and not used:
         return lot.quantity_micro
     if lot.quantity_micro:
-        message = f"no output of lot {lot.lot!r} was reported; the ordered quantity stands in for it"
-        issues.append(Issue("output-assumed", lot.lot, message, "report its good output", lot.at_ms))
+        so_far = "only rework of it was reported so far" if is_underway else "nothing was reported of its output"
+        message = f"lot {lot.lot!r} was used and {so_far}; until its good output is, the ordered quantity stands in"
+        remedy = "report its good output when it is made; the figures follow by themselves"
+        issues.append(Issue("output-assumed", lot.lot, message, remedy, lot.at_ms))
         return lot.quantity_micro
     if used and lot.kind == "unknown":
         message = f"lot {lot.lot!r} was used, and nobody has said what it is, so what it carries is unknown"
@@ -99,7 +105,7 @@ def _output(lot: Lot, outputs: Sequence[Output], received: int, used: int, issue
 
 
 def _sold(
-    lot: str, outputs: Sequence[Output], output: int, rules: RuleSet, issues: list[Issue]
+    lot: Lot, outputs: Sequence[Output], output: int, rules: RuleSet, issues: list[Issue]
 ) -> tuple[dict[str, tuple[str, int, int]], CoProductAllocation | None]:
     """Co-products by the lot that they become: (event id, time, quantity), in order of time; and who carries what."""
     sold: dict[str, list[Output]] = defaultdict(list)
@@ -110,7 +116,9 @@ def _sold(
         return {}, None
     products = [_coproduct(taker, made) for taker, made in sold.items()]
     if output:
-        products.insert(0, _coproduct(lot, [one for one in outputs if one.kind == "good"], output))
+        unit = next((one.unit for one in outputs if one.unit and not one.is_sold), lot.unit)
+        good = [one for one in outputs if one.kind == "good"]
+        products.insert(0, replace(_coproduct(lot.lot, good, output), unit=unit))
     allocation = allocate_coproducts(products, rules, outputs[0].at_ms)
     issues.extend(allocation.issues)
     return {

@@ -145,7 +145,8 @@ class Output:
     """What a lot's making put out, in millionths of `unit`.
 
     A co-product, or scrap sold at a price above zero, becomes lot `as_lot`; other scrap burdens the good output.
-    `unit_price` at the day of `priced_on`, `physical` and `displaced_kg_co2e` are for the rules of `coproducts`.
+    `unit_price` (of one `unit`) at the day of `priced_on`, `physical` and `displaced_kg_co2e` (per `unit`) are for the rules
+    of `coproducts`.
     """
 
     at_ms: int
@@ -155,10 +156,10 @@ class Output:
     quantity_micro: int
     unit: str = ""
     as_lot: str = ""
-    unit_price: Decimal | None = None
+    unit_price: Decimal | Fraction | None = None
     priced_on: str = ""
     physical: Decimal | None = None
-    displaced_kg_co2e: Decimal | None = None
+    displaced_kg_co2e: Decimal | Fraction | None = None
 
     @property
     def is_sold(self) -> bool:
@@ -192,6 +193,11 @@ class Facts:
 
     def outputs_of(self, lot: str) -> Sequence[Output]:
         return self._outputs.get(lot, ())
+
+    @cached_property
+    def declared(self) -> Mapping[str, Lot]:
+        """By id; of a lot that is declared more than once the last in order of time counts."""
+        return {one.lot: one for one in sorted(set(self.lots), key=lambda one: (one.lot, one.at_ms, repr(one)))}
 
     def received_as(self, lot: str) -> int:
         """What other lots put out as this one: the quantity of a co-product or of sold scrap, in millionths."""

@@ -10,7 +10,8 @@ Bodies (quantities in `unit`; without one they are in the unit of the lot or mat
 - material_use {batch, lot | material, quantity, unit?, step?}: what went into a batch; a shipment may be the batch.
 - return {batch, lot | material, quantity, unit?}: what was issued to a batch and came back unused.
 - output {batch, kind?: good | rework | co-product, quantity, unit?, as_lot?, unit_price?, priced_on?, physical?,
-  displaced_kg_co2e?}: what the batch put out; a co-product becomes the lot `as_lot`.
+  displaced_kg_co2e?}: what the batch put out; a co-product becomes the lot `as_lot`. The price is that of one `unit`, and so
+  is what is displaced; `physical` is of all of it.
 - scrap {batch, quantity, unit?, as_lot?, unit_price?, priced_on?, physical?}: sold (price above 0, `as_lot`) it is a
   co-product, else the good output carries it.
 
@@ -166,9 +167,10 @@ class _Reduction:
         as_lot = _plain(event, "as_lot")
         if kind == "co-product" and as_lot in ("", batch):
             raise _WrongError("coproduct-lot", "a co-product needs `as_lot`, a lot of its own", "name that lot")
-        price = _number(event, "unit_price")
+        price, displaced = _number(event, "unit_price"), _number(event, "displaced_kg_co2e")
         sold = as_lot if kind == "co-product" or (kind == "scrap" and as_lot and (price or 0) > 0) else batch
         unit = self.units.get(sold, "")
+        told_in = _told_in(event, unit)
         return Output(
             event.at_ms,
             identity,
@@ -177,22 +179,27 @@ class _Reduction:
             self._quantity(event, unit),
             unit or _plain(event, "unit"),
             as_lot,
-            price,
+            None if price is None else Fraction(price) / told_in,
             _plain(event, "priced_on"),
             _number(event, "physical"),
-            _number(event, "displaced_kg_co2e"),
+            None if displaced is None else Fraction(displaced) / told_in,
         )
 
     def _quantity(self, event: ProductionEvent, unit: str) -> int:
         """The quantity in millionths of `unit`."""
-        quantity, given = _number(event, "quantity"), _plain(event, "unit") or unit
+        quantity = _number(event, "quantity")
         if quantity is None or not 0 <= quantity <= _QUANTITY_MAX:
             raise _WrongError("quantity", "it needs a quantity of zero or more", "send it again with its quantity")
-        try:
-            exact = Fraction(quantity) * (conversion(given, unit) if unit else 1) * MICRO
-        except UnitError as error:
-            raise _WrongError("quantity-unit", str(error), f"give the quantity in {unit}") from error
+        exact = Fraction(quantity) * _told_in(event, unit) * MICRO
         return round_half_even(exact.numerator, exact.denominator)
+
+
+def _told_in(event: ProductionEvent, unit: str) -> Fraction:
+    """How many `unit` are in one of the unit that the event tells quantities in, and prices per."""
+    try:
+        return conversion(_plain(event, "unit") or unit, unit) if unit else Fraction(1)
+    except UnitError as error:
+        raise _WrongError("quantity-unit", str(error), f"give the quantity in {unit}") from error
 
 
 def _text(event: ProductionEvent, name: str) -> str:

@@ -20,6 +20,7 @@ from plantprint.ledger import PostingKey
 from plantprint.lots import EMPTY, Facts, LineKey, Lot, Material, Pcf, Vector, add
 from plantprint.meter_slopes import kg_by_hour, meter_slopes
 from plantprint.plant.graph import compile_plant
+from plantprint.product_left import Left, left_of, with_own
 from plantprint.product_lines import CO2E, Background, Books, Valuing, of_measure, with_measures
 from plantprint.product_quality import Judged, judge
 from plantprint.quantities import EMISSION_SCALE, divide
@@ -66,9 +67,9 @@ class Reach:
 class ProductFootprint:
     """Lines (kg x EMISSION_SCALE in the measures of `product_lines`) that the good output of a lot carries.
 
-    `total` = `own` + `upstream`, line by line; `entered` is all that came into the lot, before co-products and rework left
-    it. `quantity_micro` is the good output in millionths of `unit`, None when it is not known. `reasons` say why it is
-    incomplete, `remarks` what else a reader must know.
+    `total` = `own` + `upstream`, line by line; `entered` is all that came into the lot, and `left` what of that went on with
+    co-products and rework. `quantity_micro` is the good output in millionths of `unit`, None when it is not known.
+    `reasons` say why it is incomplete, `remarks` what else a reader must know.
     """
 
     lot: str
@@ -88,6 +89,7 @@ class ProductFootprint:
     references: Mapping[str, Factor]
     reasons: tuple[Issue, ...]
     remarks: tuple[Issue, ...]
+    left: tuple[Left, ...] = ()
 
     @property
     def kg(self) -> int:
@@ -159,6 +161,7 @@ def product_footprint(lot: str, reach: Reach, valuing: Valuing, behind: Backgrou
         behind.factors,
         tuple(sorted({*found.reasons(lot), *_missing(lot, ancestors, reach, unknown, books, behind, facts)})),
         tuple(sorted(_remarks(lot, ancestors, reach, books))),
+        with_own(left_of(lot, found, facts, carried, total), _less(own[lot], mine)),
     )
 
 
@@ -175,11 +178,10 @@ def _in_every_measure(facts: Facts, *, market: bool) -> Facts:
 def _main(found: Genealogy, lot: str, one: LotInventory) -> dict[LineKey, int]:
     """What a lot carries, without what its co-products take with them."""
     left = dict(one.inventory)
-    if one.coproducts is not None:
-        for move in found.handed:
-            if move.giver == lot and move.taker in one.coproducts.weights:
-                for key, kg in move.lines.items():
-                    left[key] -= kg
+    for move in found.handed:
+        if move.giver == lot and move.sold:
+            for key, kg in move.lines.items():
+                left[key] -= kg
     return {key: kg for key, kg in left.items() if kg}
 
 
@@ -206,7 +208,7 @@ def _less(total: Vector, part: Vector) -> dict[LineKey, int]:
 
 def _inputs(lot: str, found: Genealogy, facts: Facts) -> Iterable[Input]:
     """Lots first, then materials, each in order of time; what a lot gives back to itself is no input."""
-    lots = {one.lot: one for one in facts.lots}
+    lots = facts.declared
     steps = {use.event_id: use.step for use in facts.uses_by(lot)}
     for move in sorted(found.handed, key=lambda move: (move.at_ms, move.giver, move.event_id)):
         if move.taker == lot and move.giver != lot:
@@ -241,8 +243,8 @@ def _pcf_of(lot: Lot, facts: Facts) -> Pcf | None:
 
 
 def _unit(lot: str, facts: Facts) -> str:
-    declared = next((one.unit for one in facts.lots if one.lot == lot and one.unit), "")
-    return declared or next((one.unit for one in facts.outputs_of(lot) if one.unit), "")
+    declared = facts.declared.get(lot)
+    return (declared.unit if declared else "") or next((one.unit for one in facts.outputs_of(lot) if one.unit), "")
 
 
 def _ancestors(found: Genealogy, lot: str) -> tuple[str, ...]:

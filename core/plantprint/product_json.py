@@ -9,6 +9,7 @@ from plantprint.factors import FactorChoice
 from plantprint.footprint import choice_json, issue_json
 from plantprint.lots import LineKey, Vector
 from plantprint.product import Input, ProductFootprint
+from plantprint.product_left import Left
 from plantprint.product_lines import CO2E, GAS, MARKET, MASS, by_gas, of_measure
 from plantprint.quantities import EMISSION_SCALE, MICRO, decimal_text, round_half_even
 from plantprint.rates import UNSPLIT
@@ -44,6 +45,7 @@ def product_json(one: ProductFootprint) -> dict[str, Any]:
         "upstream": part_json(one.upstream, market=has_market),
         "total": part_json(one.total, market=has_market),
         "inputs": [_input_json(part) for part in one.inputs],
+        "left": [_left_json(part, one.unit) for part in one.left],
         "ancestors": len(one.ancestors),
         "co_products": _coproducts_json(one),
         "primary_data_share_percent": _percent(one.judged.primary_share),
@@ -101,6 +103,17 @@ def _input_json(part: Input) -> dict[str, Any]:
         "kg_co2e": _text(sum(of_measure(part.lines, CO2E).values())),
         "reference": part.reference,
         "primary_data_share_percent": _percent(part.primary_share),
+    }
+
+
+def _left_json(part: Left, unit: str) -> dict[str, Any]:
+    return {
+        "kind": part.kind,
+        "quantity": decimal_text(part.quantity_micro),
+        "unit": unit,
+        "takers": list(part.takers),
+        "kg_co2e": _text(sum(of_measure(part.lines, CO2E).values())),
+        "own_kg_co2e": _text(sum(of_measure(part.own, CO2E).values())),
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from plantprint.factor_choice import Wanted, as_known, choose
 from plantprint.factor_series import FactorSeries
-from plantprint.factors import Factor, FactorError, misused
+from plantprint.factors import Factor, FactorError, Purpose, misused
 from plantprint.facts import Issue
 from plantprint.gwp import GwpError, GwpSet
 from plantprint.ledger import PostingKey
@@ -31,8 +31,8 @@ class Valuing:
     """By what a footprint is valued: the plant's sources and materials, a library of factors, and what was asked for.
 
     `library` holds the newest version of each factor, `factors` every version, from which a subject is chosen or what was
-    known at `known_at_ms`; `series` are hourly ones by the id that a source names. Without a `gwp_set` published values
-    count, and gases are shown under `LATEST_SET`.
+    known at `known_at_ms`; `series` are hourly ones by the name that a source has for them. Without a `gwp_set` published
+    values count, and gases are shown under `LATEST_SET`. A `purpose` refuses sources' factors of the other one.
     """
 
     plant: Plant
@@ -42,6 +42,7 @@ class Valuing:
     known_at_ms: int | None = None
     market: Market | None = None
     series: Mapping[str, FactorSeries] = field(default_factory=dict)
+    purpose: Purpose | None = None
 
     @property
     def gas_set(self) -> GwpSet:
@@ -51,6 +52,7 @@ class Valuing:
     def view(self) -> View:
         """Location-based."""
         return View(
+            purpose=self.purpose,
             gwp_set=self.gwp_set,
             series=self.series,
             factors=self.factors,

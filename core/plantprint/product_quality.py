@@ -81,7 +81,7 @@ def judge(
 
 
 def _suppliers(facts: Facts) -> Iterable[Pcf]:
-    bought = [*(lot.pcf for lot in facts.lots), *(material.pcf for material in facts.materials)]
+    bought = [*(lot.pcf for lot in facts.declared.values()), *(material.pcf for material in facts.materials)]
     return [pcf for pcf in bought if pcf is not None and pcf.kind == "supplier"]
 
 

@@ -27,7 +27,8 @@ _LEVEL_TOLERANCE = 100
 class StoreLayer(NamedTuple):
     """What came in during an hour and is still there: `level` in the store's unit, `content` by source.
 
-    A mixed store has one layer, of `stored_ms` 0. A layer without content was there before accounting began.
+    A mixed store has one layer, of `stored_ms` 0. A layer without content was there before accounting began; `UNKNOWN`
+    before all others says that no level has told yet how much that was.
     """
 
     stored_ms: int
@@ -35,6 +36,7 @@ class StoreLayer(NamedTuple):
     content: tuple[StockLayer, ...]
 
 
+UNKNOWN = StoreLayer(0, 0, ())
 Layers = tuple[StoreLayer, ...]
 Stores = Mapping[str, Layers]
 
@@ -69,7 +71,8 @@ Levels = Mapping[str, Level]
 class Draw:
     """A store's hour: `taken` of what it held goes out and `kept` stays; `passing` of the `charged` goes out again.
 
-    `passing` is not zero only when more is drawn than the store held at the hour's start.
+    `passing` is not zero only when more is drawn than the store held at the hour's start. `is_unknown` while the store's
+    first level is still to come.
     """
 
     store: Store
@@ -78,6 +81,7 @@ class Draw:
     charged: int
     passing: int
     issues: tuple[Issue, ...]
+    is_unknown: bool = False
 
     @property
     def staying(self) -> int:
@@ -109,7 +113,10 @@ def draw_stores(graph: PlantGraph, flows: Flows, stores: Stores, levels: Levels,
 
 
 def _draw(store: Store, before: Layers | None, charged: int, drawn: int, level: Level | None, hour_ms: int) -> Draw:
-    layers = _opening(level, charged, drawn, hour_ms) if before is None else before
+    is_new = before is None or before[:1] == (UNKNOWN,)
+    layers = tuple(layer for layer in before or () if layer != UNKNOWN)
+    if is_new and level is not None:
+        layers = _opened(store, layers, level.amount - charged + drawn, hour_ms)
     held = sum(layer.level for layer in layers)
     taken, kept = take(layers, min(drawn, held))
     passing = max(0, min(drawn - held, charged))
@@ -119,13 +126,21 @@ def _draw(store: Store, before: Layers | None, charged: int, drawn: int, level: 
         message = f"{decimal_text(short)} {store.unit} more came out of the store than it held and got in this hour"
         remedy = "check its meters against each other, and its level or empty_point; what came out shares what is known"
         issues = (Issue("store-overdrawn", store.id, message, remedy, hour_ms),)
-    return Draw(store, kept, taken, charged, passing, issues)
+    return Draw(store, kept, taken, charged, passing, issues, is_new and store.level is not None and level is None)
 
 
-def _opening(level: Level | None, charged: int, drawn: int, hour_ms: int) -> Layers:
-    """What was in a store before accounting began, by its first known level: an amount of nobody knows what."""
-    amount = 0 if level is None else level.amount - charged + drawn
-    return (StoreLayer(hour_ms - HOUR_MS, amount, ()),) if amount > 0 else ()
+def _opened(store: Store, layers: Layers, level: int, hour_ms: int) -> Layers:
+    """A store whose first known level says that so much was in it at the hour's start: the rest is of nobody knows what."""
+    rest = level - sum(layer.level for layer in layers)
+    if rest <= 0:
+        return layers
+    return _mixed(store, (StoreLayer(hour_ms - HOUR_MS, rest, ()), *layers))
+
+
+def _mixed(store: Store, layers: Layers) -> Layers:
+    if store.kind != "mixed" or not layers:
+        return layers
+    return (StoreLayer(0, sum(layer.level for layer in layers), contents(layers)),)
 
 
 def take(layers: Iterable[StoreLayer], amount: int) -> tuple[tuple[StockLayer, ...], Layers]:
@@ -178,9 +193,7 @@ def close_store(draw: Draw, entered: Iterable[StockLayer], level: Level | None, 
     come in is not there, and later losses come out of the difference first.
     """
     fresh = StoreLayer(hour_ms, draw.staying, merged(entered))
-    layers = (*draw.kept, fresh) if fresh.level or fresh.content else draw.kept
-    if draw.store.kind == "mixed" and layers:
-        layers = (StoreLayer(0, sum(layer.level for layer in layers), contents(layers)),)
+    layers = _mixed(draw.store, (*draw.kept, fresh) if fresh.level or fresh.content else draw.kept)
     balance = sum(layer.level for layer in layers)
     issues = draw.issues
     most, quality = _bound(draw.store, level, hour_ms)
@@ -189,9 +202,11 @@ def close_store(draw: Draw, entered: Iterable[StockLayer], level: Level | None, 
         message = f"its level is {over} {draw.store.unit} above the balance of what came in and went out"
         remedy = "check its level and its meters against each other: ratio, capacity, a way in that no meter sees"
         issues = (*issues, Issue("disagreement", draw.store.id, message, remedy, hour_ms))
-    if most is None or balance <= most:
-        return Closed(layers, (), issues)
-    lost, layers = _lose(layers, balance - most)
+    lost: tuple[StockLayer, ...] = ()
+    if most is not None and balance > most:
+        lost, layers = _lose(layers, balance - most)
+    if draw.is_unknown and not is_empty_point(draw.store, hour_ms):
+        layers = (UNKNOWN, *layers)
     return Closed(layers, tuple((s, e, min(q, quality), amount) for s, e, q, amount in lost), issues)
 
 

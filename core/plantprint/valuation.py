@@ -3,7 +3,7 @@
 Location- and market-based, AR5 and AR6, the factors known then and now are views of one ledger, never other postings.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -13,7 +13,7 @@ from plantprint.factors import Factor, FactorChoice, FactorError, Purpose, choos
 from plantprint.facts import Issue
 from plantprint.gwp import GwpError, GwpSet
 from plantprint.market import RESIDUAL, Market, hour_shares
-from plantprint.plant.model import Source
+from plantprint.plant.model import Hourly, Source
 from plantprint.quantities import UnitError, conversion
 from plantprint.rates import Rate, added, mixed, rate_of
 from plantprint.times import format_instant, from_ms, hour_floor
@@ -26,9 +26,9 @@ MARKET_BASED = "market-based"
 class View:
     """What a footprint is asked for. All defaults: the published value of the factor that the plant model names.
 
-    `also`: by source, more factors that come with it (the upstream of its fuel). `series`: hourly factors by the id that
-    the plant model names. `factors`: every version to choose from where the model names a subject (electricity.grid), for
-    a site in `geography`; with `known_at_ms`, also what the named factors were then.
+    `also`: by source, more factors that come with it (the upstream of its fuel). `series`: hourly factors by the name that
+    the plant model has for them (`Source.series`). `factors`: every version to choose from where the model names a subject
+    (electricity.grid), for a site in `geography`; with `known_at_ms`, also what the named factors were then.
     """
 
     purpose: Purpose | None = None
@@ -60,7 +60,8 @@ class RateBook:
         self._rates: dict[tuple[str, int], Rate | None] = {}
         self._span: dict[tuple[str, int], tuple[int, int]] = {}
         self._used: dict[tuple[str, str], dict[tuple[str, int], FactorChoice]] = {}
-        self.issues: set[Issue] = set()
+        self._issues: set[Issue] = set()
+        self._lacking: dict[tuple[str, str], set[int]] = {}
 
     def source(self, source_id: str) -> Source | None:
         return self._sources.get(source_id)
@@ -82,6 +83,14 @@ class RateBook:
             found[key] = (slots[slot], self._span[slot][0])
         return found
 
+    @property
+    def issues(self) -> set[Issue]:
+        """Why rates are not known, and which hours of a series something else stands in for."""
+        return self._issues | {
+            lacking_hours(source_id, self._sources[source_id].series, hours, stand_in)
+            for (source_id, stand_in), hours in self._lacking.items()
+        }
+
     def warnings(self) -> set[Issue]:
         """What is to be known of the factors used: their term was over at the last use, or they stand in for others."""
         return {
@@ -97,7 +106,8 @@ class RateBook:
         market = self._view.market
         if source is None:
             return 0
-        if source.factor in self._view.series or (market is not None and market.source == source_id):
+        hourly = source.hourly is not None or source.factor in self._view.series
+        if hourly or (market is not None and market.source == source_id):
             return hour_floor(entered_ms)
         return from_ms(entered_ms).toordinal() if self._chosen_by_subject(source) else 0
 
@@ -110,7 +120,7 @@ class RateBook:
             message = (
                 f"{source_id} has amounts on this account but is not in the plant model, so its emission is unknown"
             )
-            self.issues.add(Issue("source-unknown", source_id, message, "put the source back into plant.yaml"))
+            self._issues.add(Issue("source-unknown", source_id, message, "put the source back into plant.yaml"))
             return None
         market = self._view.market
         if market is not None and market.source == source_id:
@@ -122,24 +132,56 @@ class RateBook:
         return added(rates) if len(rates) == 1 + len(others) else None
 
     def _choice(self, source: Source, entered_ms: int) -> FactorChoice | Issue:
-        series = self._view.series.get(source.factor)
+        series = self._view.series.get(source.series)
+        if source.hourly is not None:
+            return self._hourly(source, source.hourly, series, entered_ms)
         if series is not None:
-            factor = series.at(entered_ms, self._view.purpose or series.purpose)
-            if factor is not None:
-                return self._typed(
-                    source, factor, f"hourly series named for {source.id}; the value of its first hour is shown"
-                )
-            hour = format_instant(hour_floor(entered_ms))
-            message = f"the series {series.factor_id} has no value for {hour}, so the emission of that hour is unknown"
-            return Issue(
-                "factor-hour", source.id, message, "add the missing hours of the series", hour_floor(entered_ms)
-            )
-        if self._chosen_by_subject(source):
-            return self._by_subject(source, entered_ms)
-        return choose_factor(source, self._library, self._view.purpose)
+            choice = self._of_hour(source, series, entered_ms, self._view.purpose or series.purpose)
+            return _no_hour(source, series, entered_ms) if choice is None else choice
+        return self._standing(source, entered_ms, self._view.purpose)
 
-    def _by_subject(self, source: Source, entered_ms: int) -> FactorChoice | Issue:
-        wanted = Wanted(source.factor, source.unit, self._view.geography, entered_ms, self._view.purpose or "inventory")
+    def _hourly(
+        self, source: Source, hourly: Hourly, series: FactorSeries | None, entered_ms: int
+    ) -> FactorChoice | Issue:
+        """The hour of the source's series; else its own factor stands in, for the same purpose, and is told."""
+        purpose = self._view.purpose or hourly.purpose
+        choice = None if series is None else self._of_hour(source, series, entered_ms, purpose)
+        if choice is not None:
+            return choice
+        standing = self._standing(source, entered_ms, purpose)
+        if isinstance(standing, Issue):
+            return standing
+        lacking = self._lacking.setdefault((source.id, standing.factor.factor_id), set())
+        lacking.add(hour_floor(entered_ms))
+        return replace(standing, reason=f"stands in for hours that {hourly.file} does not have; {standing.reason}")
+
+    def _of_hour(
+        self, source: Source, series: FactorSeries, entered_ms: int, purpose: Purpose
+    ) -> FactorChoice | Issue | None:
+        """What a series says of an hour, None where it has none."""
+        if purpose not in series.serves:
+            message = f"{series.factor_id} has values for the {series.purpose} only, not for the {purpose}"
+            return Issue(
+                "factor-purpose", source.id, message, "give each of its rows the direct and the life cycle value"
+            )
+        key = (source.id, source.unit, hour_floor(entered_ms), purpose)
+        if key in series.choices:
+            return series.choices[key]
+        factor = series.at(entered_ms, purpose)
+        if factor is None:
+            return None
+        choice = self._typed(
+            source, factor, f"hourly series named for {source.id}; the value of its first hour is shown"
+        )
+        if isinstance(choice, FactorChoice):
+            series.choices[key] = choice
+        return choice
+
+    def _standing(self, source: Source, entered_ms: int, purpose: Purpose | None) -> FactorChoice | Issue:
+        """The factor that the plant model names, whatever the hour."""
+        if not self._chosen_by_subject(source):
+            return choose_factor(source, self._library, purpose)
+        wanted = Wanted(source.factor, source.unit, self._view.geography, entered_ms, purpose or "inventory")
         chosen = choose(self._view.factors, wanted, self._view.known_at_ms)
         if isinstance(chosen, Issue):
             return replace(chosen, place=source.id)
@@ -160,7 +202,7 @@ class RateBook:
                 message = (
                     f"the site's import of {format_instant(hour_ms)} is not known, so its certificates match nothing"
                 )
-                self.issues.add(
+                self._issues.add(
                     Issue(
                         "market-import", source.id, message, "give the import of every hour with certificates", hour_ms
                     )
@@ -179,7 +221,7 @@ class RateBook:
         if market.residual is not None:
             return self._typed(source, market.residual, "residual mix, for what no contract covers")
         message = "no residual mix is known, so what no contract covers takes the location-based factor"
-        self.issues.add(
+        self._issues.add(
             Issue(
                 "residual-missing",
                 source.id,
@@ -198,15 +240,29 @@ class RateBook:
 
     def _rate(self, choice: FactorChoice | Issue, source: Source, entered_ms: int) -> Rate | None:
         if isinstance(choice, Issue):
-            self.issues.add(choice)
+            self._issues.add(choice)
             return None
         try:
             rate = rate_of(choice.factor, conversion(source.unit, choice.factor.unit), self._view.gwp_set)
         except (FactorError, GwpError, UnitError) as error:
-            self.issues.add(
+            self._issues.add(
                 Issue("factor-unusable", source.id, str(error), "correct the factor, or ask for another GWP set")
             )
             return None
         slot = (source.id, self._slot(source.id, entered_ms))
         self._used.setdefault((source.id, choice.factor.factor_id), {})[slot] = choice
         return rate
+
+
+def lacking_hours(place: str, series: str, hours: Collection[int], stand_in: str) -> Issue:
+    """That a factor stands in for hours that a series does not have."""
+    first_ms, many = min(hours), len(hours)
+    which = format_instant(first_ms) if many == 1 else f"{many} hours, the first {format_instant(first_ms)}"
+    message = f"{series} has no value for {which}; {stand_in} stands in"
+    return Issue("factor-hour", place, message, "add the hours to the file and apply the plant model again", first_ms)
+
+
+def _no_hour(source: Source, series: FactorSeries, entered_ms: int) -> Issue:
+    hour_ms = hour_floor(entered_ms)
+    message = f"the series {series.factor_id} has no value for {format_instant(hour_ms)}, so the emission of that hour is unknown"
+    return Issue("factor-hour", source.id, message, "add the missing hours of the series", hour_ms)

@@ -32,11 +32,7 @@ def test_a_readings_chunk_of_release_0_1_reads_back() -> None:
         "readings",
     )
     assert chunk.decode_rows(header, body) == [(0, 1_764_000_000_000, 123_456, 3), (1, 1_764_000_000_250, -17, 1)]
-    sealed_header, payload = chunk.seal(
-        "dyehouse", "gw-1", "0123456789abcdef", 7, "readings", body, 2, table=header.table
-    )
-    assert payload == _golden("readings.bin")
-    assert chunk.properties(sealed_header) == [
+    assert chunk.properties(header) == [
         ("v", "1"), ("epoch", "0123456789abcdef"), ("seq", "7"), ("n", "2"), ("crc", str(zlib.crc32(body))),
     ]  # fmt: skip
 
@@ -73,7 +69,7 @@ def test_golden_material_events_are_facts_without_a_complaint(kind: str) -> None
     assert len([*facts.lots, *facts.uses, *facts.outputs, *facts.returns]) == 1
 
 
-def test_any_flipped_bit_is_noticed() -> None:
+def test_any_flipped_bit_of_a_body_is_noticed() -> None:
     good = _golden("readings.bin")
     start = good.index(b"\n") + 1
     for position in range(start, len(good)):
@@ -90,8 +86,8 @@ def test_garbage_is_unreadable_and_never_another_error(garbage: bytes) -> None:
 
 
 def test_an_unknown_version_is_told_apart_from_corruption() -> None:
-    payload = _golden("readings.bin").replace(b'"v":1', b'"v":3')
-    with pytest.raises(chunk.UnknownVersionError, match="wire version 3"):
+    payload = _golden("readings.bin").replace(b'"v":1', b'"v":4')
+    with pytest.raises(chunk.UnknownVersionError, match="wire version 4"):
         chunk.unseal(payload)
 
 

@@ -1,6 +1,7 @@
 """The live rows and budget alerts: what is known now, how old it is, and each transition told once."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -145,8 +146,10 @@ def test_the_trend_goes_on_over_the_hour_and_over_corrections(rig: Rig) -> None:
 def test_a_batch_is_settled_and_open_hours_together(rig: Rig) -> None:
     rig.store({m: steady(m, 0, HOUR_S + 1800, 10) for m in METERS})
     rig.now(HOUR_S + 1800)
-    assert rig.live("batch", "b-j1")["by_source"]["grid"]["amount"] == "90"
-    assert rig.live("batch", "b-j1")["by_source"]["gas"]["amount"] == "45"
+    body = rig.live("batch", "b-j1")
+    assert body["by_source"]["grid"]["amount"] == "90"
+    assert sum(map(Decimal, body["by_scope"].values())) == Decimal(body["partial_footprint_kg_co2e"])
+    assert body["by_source"]["gas"]["amount"] == "45"
     rig.event("job_end", HOUR_S + 900, "j1.end", job="j1")
     rig.now(HOUR_S + 1801)
     assert rig.live("batch", "b-j1")["by_source"]["grid"]["amount"] == "75"

@@ -46,8 +46,13 @@ def deliver(folder: Path, broker_url: str, site: str, name: str, lines: slice) -
     assert asyncio.run(agent.run()) == 0
 
 
-def run(program: str, *arguments: str) -> None:
-    subprocess.run([str(find_install().bin_dir / program), *arguments], check=True, capture_output=True, timeout=120)
+def run(program: str, dsn: str, *arguments: str) -> None:
+    """One of PostgreSQL's programs, of the server's version where Debian has it: a newer one sets what the older lacks."""
+    with psycopg.connect(dsn) as conn:
+        debian = Path(f"/usr/lib/postgresql/{conn.info.server_version // 10_000}/bin")
+    bin_dir = debian if debian.exists() else find_install().bin_dir
+    command = [str(bin_dir / program), "--dbname", dsn, *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
 
 
 def restore_into_the_same_server(dsn: str, dump: Path) -> None:
@@ -56,7 +61,7 @@ def restore_into_the_same_server(dsn: str, dump: Path) -> None:
     with psycopg.connect(dsn.replace(name, "postgres"), autocommit=True) as conn:
         conn.execute(f'drop database "{name}" with (force)')
         conn.execute(f'create database "{name}" template template0')
-    run("pg_restore", "--dbname", dsn, str(dump))
+    run("pg_restore", dsn, str(dump))
 
 
 def test_agents_bring_again_what_a_restored_dump_lacks(
@@ -65,7 +70,7 @@ def test_agents_bring_again_what_a_restored_dump_lacks(
     dump = tmp_path / "backup.dump"
     with running(settings(database_url, broker_url, site)):
         deliver(tmp_path, broker_url, site, "before", slice(0, LINES))
-        run("pg_dump", "--format=custom", "--file", str(dump), "--dbname", database_url)
+        run("pg_dump", database_url, "--format=custom", "--file", str(dump))
         deliver(tmp_path, broker_url, site, "after", slice(LINES, 2 * LINES))
     complete = query(database_url, READINGS)
     assert len(complete) == 2 * LINES
@@ -87,7 +92,7 @@ def test_a_store_is_another_after_a_restored_dump_and_when_it_is_told_so(databas
     before = store_id()
     assert store_id() == before
     dump = tmp_path / "backup.dump"
-    run("pg_dump", "--format=custom", "--file", str(dump), "--dbname", database_url)
+    run("pg_dump", database_url, "--format=custom", "--file", str(dump))
     assert store_id() == before
     restore_into_the_same_server(database_url, dump)
     restored = store_id()

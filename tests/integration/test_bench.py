@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from plantprint_cli.bench import as_text, ingest, late, latency, peer
+from plantprint_cli.bench import as_text, ingest, ingest_tables, late, latency, peer
 from plantprint_cli.bench.backlog import make_backlog
 from plantprint_cli.bench.common import BenchError, Servers, connect, fresh_database, machine, medians, wait_until
 from plantprint_cli.bench.late_plant import Size
@@ -18,26 +18,58 @@ def servers() -> Iterator[Servers]:
         yield started
 
 
-def test_ingest_counts_what_it_stored_against_copy(servers: Servers) -> None:
+@pytest.mark.parametrize(
+    ("shape", "collectors", "keyed"), [("plain", 1, True), ("partitioned", 2, True), ("plain", 1, False)]
+)
+def test_ingest_counts_what_it_stored_against_copy(
+    servers: Servers, shape: ingest_tables.Shape, collectors: int, keyed: bool
+) -> None:
     backlog = make_backlog(80, 30, 10)
     assert len(backlog.messages) > sum(backlog.chunks.values()), "some chunks come twice"
-    for collectors in (1, 2):
-        variant = ingest.Variant("tiny", servers.postgres.dsn, collectors, 10)
-        sample = ingest.measure(servers, variant, backlog)
-        assert sample["ratio_to_copy"] == pytest.approx(
-            sample["readings_per_s"] / max(sample["copy_text_per_s"], sample["copy_binary_per_s"])
+    variant = ingest.Variant(servers.postgres.dsn, shape, collectors, keyed, chunk_rows=10)
+    sample = ingest.measure(servers, variant, backlog)
+    best = max(sample["copy_text_per_s"], sample["copy_binary_per_s"])
+    assert sample["ratio_to_copy"] == pytest.approx(sample["readings_per_s"] / best)
+    assert sample["database_cpu_us_per_reading"] > 0
+    assert 40 < sample["bytes_per_reading"] < 1000  # two timestamps' worth of columns cannot be less
+
+
+def test_ingest_names_the_best_variant_and_says_what_it_could_not_measure(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PLANTPRINT_TEST_TIMESCALE_URL", raising=False)
+    ratios = iter(range(1, 100))
+    monkeypatch.setattr(
+        ingest,
+        "measure",
+        lambda *_: {"ratio_to_copy": next(ratios) / 10, "readings_per_s": 7.0, "bytes_per_reading": 9.0},
+    )
+    result = ingest.run(servers, full=False, seconds=1, meters=8)
+    assert result["best_variant"] == "partitioned, 1 collector, chunks of 50"
+    assert result["without_key"]["best_variant"] == "plain without key, 2 collectors"
+    assert result["ratio_to_copy"] == result["variants"][result["best_variant"]]["ratio_to_copy"]
+    assert "PLANTPRINT_TEST_TIMESCALE_URL" in result["not_measured"]["hypertable"]
+    assert {v["bytes_per_reading_compressed"] for v in result["variants"].values()} == {None}
+
+
+def test_ingest_refuses_a_server_of_another_kind_and_notices_a_missing_reading(servers: Servers) -> None:
+    with fresh_database(servers.postgres.dsn) as dsn, connect(dsn) as conn:
+        with pytest.raises(BenchError, match="hypertable: that server's tier is 'native'"):
+            ingest_tables.reshape(dsn, "hypertable", keyed=True)
+        with pytest.raises(BenchError, match="stored are"):
+            ingest_tables.check(conn, make_backlog(8, 3, 3))
+
+
+@pytest.mark.timescale
+def test_a_compressed_hypertable_takes_a_few_bytes_a_reading(timescale_url: str) -> None:
+    """The sizes alone: a collector of its own process needs a server with more than one session."""
+    with connect(timescale_url) as conn:
+        conn.execute(
+            "insert into reading select timestamptz '2026-03-02 06:00Z' + n * interval '1 s', 1000 + n, 1, 3, 0"
+            " from generate_series(1, 5000) as n"
         )
-        assert sample["bytes_per_reading"] > 40  # two timestamps' worth of columns and a key cannot be less
-
-
-def test_ingest_notices_a_missing_reading(servers: Servers) -> None:
-    backlog = make_backlog(8, 3, 3)
-    with (
-        fresh_database(servers.postgres.dsn) as dsn,
-        connect(dsn) as conn,
-        pytest.raises(BenchError, match="stored are"),
-    ):
-        ingest.check(conn, backlog)
+        found = ingest_tables.sizes(conn, make_backlog(8, 625, 500))
+    assert 0 < found["bytes_per_reading_compressed"] < found["bytes_per_reading"] / 2
 
 
 def test_latency_finds_every_reading_in_a_figure_of_the_stream(servers: Servers) -> None:
@@ -57,7 +89,11 @@ def test_late_data_ends_in_exact_numbers(servers: Servers) -> None:
         assert result[case]["hours_accounted_again"] > 0, case
 
 
-def test_plantprint_loses_nothing_in_the_storm_that_the_peer_goes_through(servers: Servers) -> None:
+def test_plantprint_loses_nothing_in_the_storm_that_the_peer_goes_through(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Eight agents: kill -9 also between the shares of a batch.
+    monkeypatch.setenv("PLANTPRINT_COMMIT_SHARED_ROWS_MIN", "100")
     backlog = make_backlog(80, 60, 20)
     assert peer.storm(servers, backlog, peer.CANDIDATES["plantprint"], paced=False)["lost_readings"] == 0
     assert peer.storm(servers, backlog, peer.CANDIDATES["peer"], paced=False)["lost_readings"] >= 0

@@ -1,9 +1,11 @@
 """`bench account` on a tiny plant: three ways to divide agree, every source ends in postings; no time is judged."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from parts import missing
 from typer.testing import CliRunner
 
 from plantprint.account import EMPTY_CARRY, Carry
@@ -13,11 +15,16 @@ from plantprint_cli.bench import account, account_peers
 from plantprint_cli.bench.account_plant import make, with_windows
 from plantprint_cli.bench.common import BenchError
 
-pytest.importorskip("duckdb")
-pytest.importorskip("polars")
 pytestmark = pytest.mark.integration
 
 TINY = account.Size(days=2, jobs=300, units=12, allocation_days=1, history_days=(1, 2), rounds=1)
+
+
+@pytest.fixture(autouse=True)
+def _peers() -> None:
+    for name in ("duckdb", "polars"):
+        if find_spec(name) is None:
+            missing(f"{name} is not installed: pip install {name}")
 
 
 def test_every_number_that_is_promised_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

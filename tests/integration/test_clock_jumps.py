@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 import aiomqtt
 import pytest
 from collector_harness import READINGS, running, settings
-from edge_support import config
+from edge_support import config, until
 from fake_agent import query
-from modbus_rig import until
 
 from plantprint.times import SiteClock
 from plantprint_edge import clock as clocks

@@ -101,12 +101,13 @@ def test_the_stalest_are_named_and_the_others_counted() -> None:
 
 
 def test_live_is_not_ready(broker_url: str, site: str) -> None:
-    """Without its database a collector lives, so that nobody starts it anew, and is not ready."""
-    port, nobodys = find_free_port(set()), find_free_port(set())
+    """Without its database a collector lives, so that nobody starts it anew, and is not ready; it says so where it is told to."""
+    port, nobodys, host = find_free_port(set()), find_free_port(set()), "127.0.0.2"
     nobody = f"postgresql://nobody@127.0.0.1:{nobodys}/none"
-    with collecting(nobody, broker_url, site, port, PLANTPRINT_DRAIN_S_MAX="0.5"):
-        wait_until(lambda: _get(port, "readyz") == (503, {"broker": True, "database": False}), "not ready", 30)
-        assert _get(port, "healthz") == (200, {"intake": True, "accountant": True})
+    with collecting(nobody, broker_url, site, port, PLANTPRINT_DRAIN_S_MAX="0.5", PLANTPRINT_METRICS_HOST=host):
+        wait_until(lambda: _get(port, "readyz", host) == (503, {"broker": True, "database": False}), "not ready", 30)
+        assert _get(port, "healthz", host) == (200, {"intake": True, "accountant": True})
+        assert _get(port, "healthz") is None
 
 
 def test_the_memory_stays_flat_while_the_database_is_away(
@@ -159,9 +160,9 @@ def _resident_kb(pid: int) -> int:
     return int(re.findall(r"VmRSS:\s+(\d+)", status)[0])
 
 
-def _get(port: int, page: str) -> tuple[int, dict[str, bool]] | None:
+def _get(port: int, page: str, host: str = "127.0.0.1") -> tuple[int, dict[str, bool]] | None:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}/{page}", timeout=2) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

@@ -6,27 +6,15 @@ from pathlib import Path
 
 import pytest
 from collector_harness import READINGS, metric, running, settings
-from edge_support import config
+from edge_support import config, until
 from fake_agent import NOW_MS, FakeAgent, query, wait_until
-from modbus_rig import until
+from folder_rig import EXPORT
 
 from plantprint.times import SiteClock, parse_instant
 from plantprint_edge.agent import Agent
 
 pytestmark = pytest.mark.integration
 
-SOURCE = """
-  - source: folder
-    name: export
-    folder: in
-    time_columns: time
-    time_format: "%Y-%m-%d %H:%M:%S"
-    timezone: Asia/Shanghai
-    scan_every_s: 0.05
-    settle_s: 0.02
-    channels:
-      - {name: energy, column: kWh, kind: counter, unit: kWh, decimals: 1}
-"""
 T0 = parse_instant("2025-11-24T08:00:00+08:00")
 REVISION_MAX = 32_767
 
@@ -50,7 +38,7 @@ async def test_the_corrected_value_wins_also_where_it_is_lower_and_over_restarts
     """Corrected down, up again, and while the agent is off; without a revision the highest value would stay."""
     folder = tmp_path / "in"
     folder.mkdir()
-    of = config(tmp_path, SOURCE, site=site, url=broker_url)
+    of = config(tmp_path, EXPORT, site=site, url=broker_url)
 
     def shows(values: list[int]) -> bool:
         return stored(database_url) == values

@@ -162,7 +162,7 @@ def test_a_corrupt_payload_heals_by_resending(intake: Intake, agent: FakeAgent, 
 def test_an_unknown_version_is_never_acknowledged_and_raises_an_alarm(
     intake: Intake, agent: FakeAgent, database_url: str
 ) -> None:
-    agent.send(agent.declare().replace(b'{"v":1', b'{"v":9', 1))
+    agent.send(agent.declare().replace(b'{"v":3', b'{"v":9', 1))
     agent.send(agent.declare())
     agent.wait_acked(1)
     assert not agent.is_acked(0)
@@ -327,6 +327,19 @@ def test_what_is_acknowledged_is_stored_and_this_test_can_see_the_difference(
         intake.stop(0.0)
         lost = agent.is_acked(1) and not query(database_url, "select 1 from reading")
         assert lost == (ack_order == "before_commit")
+
+
+def test_a_batch_leaves_room_for_more_to_arrive(
+    database_url: str, broker_url: str, agent: FakeAgent, site: str
+) -> None:
+    """Were it to gather all that may be under way, it would wait for `commit_ms_max`, and nothing could come meanwhile."""
+    slow = settings(database_url, broker_url, site, mqtt_receive_max=4, commit_ms_max=500)
+    with running(slow) as intake:
+        agent.send(agent.declare())
+        for n in range(19):
+            agent.send(agent.readings(series(3, start=3 * n)))
+        agent.wait_acked(*range(20))
+        assert metric(intake, "transactions_total", outcome="committed") >= 10
 
 
 def test_database_away_and_back(agent: FakeAgent, database_url: str, broker_url: str, site: str) -> None:

@@ -4,9 +4,13 @@ import asyncio
 import random
 import shutil
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -18,6 +22,9 @@ from tcp_proxy import Proxy
 
 from plantprint.times import SiteClock
 from plantprint.wire.chunk import Row
+from plantprint_collector.inbox import Item
+from plantprint_collector.sessions import Session
+from plantprint_collector.transaction import Outcome
 from plantprint_edge.agent import Agent
 
 pytestmark = pytest.mark.integration
@@ -124,6 +131,41 @@ def test_a_database_whose_disk_is_full_gets_nothing_acknowledged_and_goes_on_whe
         query(database_url, "drop trigger no_room on reading")
         agent.wait_acked(*range(CHUNKS + 1))
     check_all(database_url)
+
+
+def test_a_shared_batch_is_stored_once_whatever_happens_to_its_other_session(
+    database_url: str, broker_url: str, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second session works, does nothing, or commits and never says so, in turns; the first one then writes its share."""
+    faults, seen, write = cycle(("none", "before", "after")), Counter[str](), Session.write
+
+    def unreliable(session: Session, items: Sequence[Item], *more: Any) -> list[Outcome]:
+        if not threading.current_thread().name.startswith("intake-share"):
+            return write(session, items, *more)
+        seen[fault := next(faults)] += 1
+        if fault == "before":
+            raise psycopg.OperationalError("gone")
+        outcomes = write(session, items, *more)
+        if fault == "after":
+            raise psycopg.OperationalError("no answer")
+        return outcomes
+
+    monkeypatch.setattr(Session, "write", unreliable)
+    shared = settings(database_url, broker_url, site, commit_shared_rows_min=1, commit_ms_max=50)
+    with running(shared), FakeAgent(broker_url, site) as one, FakeAgent(broker_url, site, "gw-2") as two:
+        for who in (one, two):
+            who.send(who.declare())
+        for chunk in range(CHUNKS):
+            for who in (one, two):
+                who.send(who.readings(rows(chunk)))
+            time.sleep(0.01)
+        for who in (one, two):
+            who.wait_acked(*range(CHUNKS + 1))
+    assert min(seen[fault] for fault in ("none", "before", "after")) > 0
+    for agent in ("gw-1", "gw-2"):
+        stored = READINGS.replace("order by", f"where agent = '{agent}' order by")
+        assert query(database_url, stored) == [("c0", START_MS + n * 1000, n, 3, 0) for n in range(CHUNKS * ROWS)]
+    assert query(database_url, "select chunks::text from received") == [(f"{{[0,{CHUNKS + 1})}}",)] * 2
 
 
 def test_two_agents_under_one_id_keep_both_of_their_readings(database_url: str, broker_url: str, site: str) -> None:

@@ -55,15 +55,40 @@ class OracleHour:
 
 def account_document(document: Mapping[str, Any], known_at: str | None = None) -> list[OracleHour]:
     """Every hour from the first reading to `until`, from what was known at an instant (None: everything)."""
-    document = {**document, **{name: _known(document.get(name, ()), known_at) for name in ("readings", "events")}}
-    plant = Plant(document["plants"][0]["model"])
+    names = ("plants", "readings", "events")
+    document = {**document, **{name: _known(document.get(name, ()), known_at) for name in names}}
+    versions = _versions(document)
     known = streams(document)
-    made = production(document.get("events", ()), plant)
-    site = _Site(plant, made, known, Windows(plant, made))
+    site = _Site(*versions[0][1:], known, Windows(*versions[0][1:]))
     until_ms = instant(document["until"])
     # A register read as an hour begins is where the hour before ends.
     first_ms = min(s.begins_ms - (0 if s.period_ms else 1) for s in known.values()) // HOUR_MS * HOUR_MS
-    return [site.account(Hour(hour_ms, plant.bucket_ms, until_ms)) for hour_ms in range(first_ms, until_ms, HOUR_MS)]
+    hours = []
+    for hour_ms in range(first_ms, until_ms, HOUR_MS):
+        in_force = [version[1:] for version in versions if version[0] <= hour_ms] or [versions[0][1:]]
+        site.plant, site.made = site.windows.plant, site.windows.made = in_force[-1]
+        hours.append(site.account(Hour(hour_ms, site.plant.bucket_ms, until_ms)))
+    return hours
+
+
+def _versions(document: Mapping[str, Any]) -> list[tuple[int, Plant, Production]]:
+    """Plants by the full hour from which they hold, the one known last at the end, and what events mean under each."""
+    ever = -(2**62)
+
+    def since(stated: Mapping[str, Any], name: str) -> int:
+        return instant(stated[name]) if stated.get(name) else ever
+
+    versions: list[tuple[int, Plant, Production]] = []
+    for stated in sorted(document["plants"], key=lambda one: (since(one, "effective_at"), since(one, "known_at"))):
+        plant, from_ms = Plant(stated["model"]), since(stated, "effective_at")
+        for meter, body in plant.meters.items():
+            for channel in {binding["channel"] for binding in body["bindings"]}:
+                before = versions[-1][1] if versions else plant
+                fed = {b["channel"] for b in before.meters.get(meter, {"bindings": ()})["bindings"]}
+                came_ms = before.came.get((meter, channel), ever) if channel in fed else from_ms - HOUR_MS
+                plant.came[meter, channel] = came_ms
+        versions.append((from_ms, plant, production(document.get("events", ()), plant)))
+    return versions
 
 
 def _known(facts: Sequence[Mapping[str, Any]], known_at: str | None) -> list[Mapping[str, Any]]:
@@ -87,7 +112,7 @@ class _Site:
         plant, result = self.plant, OracleHour(hour.start_ms)
         late = {m: begun for m in plant.meters if (begun := begins(plant.meters[m], self.known)) is not None}
         meters = {
-            meter: _commissioned(meter_hour(body, self.known, hour), late.get(meter), hour)
+            meter: _commissioned(meter_hour(plant, body, self.known, hour), late.get(meter), hour)
             for meter, body in plant.meters.items()
             if meter not in plant.levels
         }

@@ -3,7 +3,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from oracle.oracle_account import Key, Net, OracleHour, account_document
 from plantprint import neutral
 from plantprint.account import HourAccount
 from plantprint.ledger import PostingKey
+from plantprint.neutral.run import Accounts
 
 # Where a document about which the two disagree is left, to be looked at with `plantprint account`.
 FAILED = Path(tempfile.gettempdir()) / "oracle-disagrees.facts.json"
@@ -31,8 +33,22 @@ def tried(part: float = 1.0) -> settings:
     )
 
 
+def product_accounts(document: Mapping[str, Any], known_at: str | None = None) -> Accounts:
+    return neutral.account_facts(neutral.parse_facts(json.dumps(document)), known_at)
+
+
 def product_hours(document: Mapping[str, Any], known_at: str | None = None) -> Sequence[HourAccount]:
-    return neutral.account_facts(neutral.parse_facts(json.dumps(document)), known_at).hours
+    return product_accounts(document, known_at).hours
+
+
+@contextmanager
+def leave(document: Mapping[str, Any], known_at: str | None = None) -> Iterator[None]:
+    """Leaves a document about which the two disagree where it can be looked at."""
+    try:
+        yield
+    except Exception as error:
+        FAILED.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        raise AssertionError(f"{FAILED} (known_at {known_at}): {error}") from error
 
 
 def plain(net: Mapping[PostingKey, int]) -> Net:
@@ -70,13 +86,10 @@ def assert_conserved(hours: Sequence[OracleHour]) -> None:
 
 
 def assert_agrees(document: Mapping[str, Any], known_at: str | None = None) -> None:
-    oracle = account_document(document, known_at)
-    assert_conserved(oracle)
-    try:
+    with leave(document, known_at):
+        oracle = account_document(document, known_at)
+        assert_conserved(oracle)
         assert_equal(product_hours(document, known_at), oracle)
-    except AssertionError as error:
-        FAILED.write_text(json.dumps(document, indent=1), encoding="utf-8")
-        raise AssertionError(f"{FAILED} (known_at {known_at}): hour {error}") from error
 
 
 def _amounts(net: Net) -> dict[tuple[Any, ...], int]:

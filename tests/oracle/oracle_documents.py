@@ -1,14 +1,15 @@
 """Random documents of facts for the oracle: a plant, readings of its meters in any order, events at any millisecond."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 from oracle.oracle_feeds import Feeds, seeded, told_at
 from oracle.oracle_happenings import happenings
 from oracle.oracle_numbers import HOUR_MS
+from oracle.oracle_pen import Document, Pen
 from oracle.oracle_time import instant
+from oracle.oracle_versions import another_version
 
 from plantprint.times import format_instant
 
@@ -32,32 +33,6 @@ STARTS = {
 }
 
 
-class Document(dict[str, Any]):
-    """Shown in few words: a failing test names the file in which all of it is."""
-
-    def __repr__(self) -> str:
-        return f"<{sum(len(block['rows']) for block in self['readings'])} readings, {len(self['events'])} events>"
-
-
-@dataclass
-class Pen:
-    """Draws from hypothesis in few words."""
-
-    draw: st.DrawFn
-
-    def pick(self, *options: Any) -> Any:
-        return self.draw(st.sampled_from(options))
-
-    def chance(self, one_in: int) -> bool:
-        return not self.draw(st.integers(0, one_in - 1))
-
-    def number(self, least: int, most: int) -> int:
-        return self.draw(st.integers(least, most))
-
-    def some(self, options: Sequence[str], least: int, most: int) -> list[str]:
-        return sorted(self.draw(st.sets(st.sampled_from(options), min_size=least, max_size=min(most, len(options)))))
-
-
 @st.composite
 def documents(
     draw: st.DrawFn, *, hours: int = 3, large: bool = False, small: bool = False, known: bool = False
@@ -75,12 +50,20 @@ def documents(
     # A fault of which only a part is known would be another story.
     feeds = Feeds(chance, start_ms, hours, large=large, faults=not known)
     channels, readings = feeds.of(model)
+    plants: list[Body] = [{"model": model}]
+    if pen.chance(3):
+        for hour in pen.pick((1,), (2,), (1, 2)):
+            body, added = another_version(chance, plants[-1]["model"], feeds)
+            plants.append({"model": body, "effective_at": format_instant(start_ms + hour * HOUR_MS)})
+            channels += added[0]
+            readings += added[1]
+        chance.shuffle(plants)
     events = happenings(chance, model, start_ms, hours)
     if known:
-        told_at(chance, [*readings, *events], start_ms)
+        told_at(chance, [*readings, *events, *(plant for plant in plants if "effective_at" in plant)], start_ms)
     return Document(
         plantprint_facts=1,
-        plants=[{"model": model}],
+        plants=plants,
         channels=channels,
         readings=readings,
         events=events,
@@ -105,6 +88,7 @@ class _Maker:
         self._feed()
         self._ends()
         self._machine()
+        self._battery()
         self._rests()
         site_idle = self._idle(none=False) if pen.chance(2) else None
         self._dispositions(has_windows=site_idle is not None)
@@ -215,6 +199,16 @@ class _Maker:
         for pool in self.pools:
             for taker in self.pen.some([*UNITS, "losses", "export"], 1, self.pen.pick(1, 2, 3)):
                 self._link(pool, taker)
+
+    def _battery(self) -> None:
+        """A roof and a battery on one bus, of which some is sold: this hour's roof, then what it made before."""
+        buses = [pool for pool, body in self.pools.items() if body["unit"] == "kWh" and body["kind"] == "conserving"]
+        if self.small or not buses or not self.pen.chance(5):
+            return
+        bus = self.pen.pick(*buses)
+        self.stores["battery"] = {"unit": "kWh", "kind": self.pen.pick("fifo", "mixed")}
+        for giver, taker in (("pv", bus), (bus, "battery"), ("battery", bus), (bus, "export"), (bus, "u1")):
+            self._link(giver, taker)
 
     def _machine(self) -> None:
         """A work unit that hands heat back stands behind a converting pool with two products."""

@@ -62,11 +62,11 @@ class Production:
 
 
 def production(events: Sequence[Mapping[str, Any]], plant: Plant) -> Production:
-    counted = _counted(events)
+    valid = counted(events)
     made = Production()
-    _jobs(made, counted, plant)
-    _states(made, counted, plant)
-    for event in counted:
+    _jobs(made, valid, plant)
+    _states(made, valid, plant)
+    for event in valid:
         body = event["body"]
         if event["kind"] == "order":
             made.quantities.pop(body["batch"], None)
@@ -84,7 +84,7 @@ def production(events: Sequence[Mapping[str, Any]], plant: Plant) -> Production:
     return made
 
 
-def _counted(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def counted(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The highest revision of each event that is not withdrawn by its source, in order of time and identity."""
     best: dict[tuple[str, str], Mapping[str, Any]] = {}
     for event in events:

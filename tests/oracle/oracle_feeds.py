@@ -49,7 +49,14 @@ class Feeds:
                 continue  # nobody reads it
             fed = self._level(levels[meter["id"]]) if meter["id"] in levels else self._meter(meter)
             told = {meter["bindings"][0]["channel"]: fed}
-            if meter["id"] not in levels and not self.large and not self.chance.randrange(6):
+            if (
+                meter["id"] not in levels
+                and not self.large
+                and fed[0]["kind"] == "counter"
+                and not self.chance.randrange(4)
+            ):
+                told |= self._with_power(meter)
+            elif meter["id"] not in levels and not self.large and not self.chance.randrange(6):
                 told |= self._exchange(meter, model["bucket_s"] * 1000)
             for channel, (body, rows) in told.items():
                 channels.append({"channel": channel, **body})
@@ -70,6 +77,8 @@ class Feeds:
             channel["decimals"] = max(3, channel["decimals"])
         if not self.large and not chance.randrange(4):
             meter["bindings"][0]["ratio"] = chance.choice(("0.3", "40", "0.123457"))
+        if not self.large and not chance.randrange(5):
+            meter["rated_per_hour"] = chance.choice(("0.5", "50", "5000", "400000"))
         if chance.randrange(3):
             meter["max_gap_s"] = chance.choice((60, 300, 901, 3600))
         if kind == "amount":
@@ -81,10 +90,23 @@ class Feeds:
             return channel, self._untidy(rows)
         return channel, self._untidy(self._counter(meter, channel))
 
+    def _with_power(self, meter: Body) -> dict[str, tuple[Body, list[Row]]]:
+        """The power of the same device; most of them need it, because their register moves in coarse steps."""
+        if self.chance.randrange(4):
+            meter["resolution"] = self.chance.choice(("0.001", "0.125", "1", "50"))
+        binding = meter["bindings"][0]
+        binding["power"] = f"{binding['channel']}-power"
+        if not self.chance.randrange(6):
+            return {}
+        unit = self.chance.choice(TOLD["gauge"][meter["unit"]])
+        channel: Body = {"unit": unit, "kind": "gauge", "decimals": self.chance.choice((0, 3))}
+        rows = [Row(t_ms, self.chance.choice((0, 0, 1, 7, 999))) for t_ms in self._times()]
+        return {binding["power"]: (channel, self._untidy(rows))}
+
     def _exchange(self, meter: Body, bucket_ms: int) -> dict[str, tuple[Body, list[Row]]]:
         """From a bucket's edge on another device or another ratio of the same one, perhaps after a pause."""
         old, chance = meter["bindings"][0], self.chance
-        if "wrap" in meter:  # a register's modulus is that of its first ratio
+        if {"wrap", "rated_per_hour"} & meter.keys():  # a register's modulus and pace are those of its first ratio
             return {}
         at_ms = (self.start_ms + chance.randrange(self.hours * HOUR_MS)) // bucket_ms * bucket_ms
         new: Body = {**old, "ratio": chance.choice(("0.3", "7")), "valid_from": format_instant(at_ms)}
@@ -94,6 +116,11 @@ class Feeds:
             return {}
         new["channel"] = f"{old['channel']}-new"
         return {new["channel"]: self._meter({**meter, "bindings": [{}], "wrap": "1"})}
+
+    def fed(self, channel: str, meter: Mapping[str, Any]) -> tuple[Body, list[Body]]:
+        """A channel that comes to a meter, which stays as it is."""
+        body, rows = self._meter({**meter, "bindings": [{}], "wrap": "1"})
+        return {"channel": channel, **body}, self._blocks(channel, body["decimals"], rows)
 
     def _times(self) -> list[int]:
         chance, every = self.chance, GAPS_MS if self.hours < 10 else LONG_GAPS_MS
@@ -131,23 +158,34 @@ class Feeds:
             value += chance.randrange(self._much()) if self.large else chance.choice((0, 0, 1, 7, 999, 123_456))
         if base < 10**8 or self.large or not self.faults or "wrap" in meter:
             return rows
-        match chance.choice(("plain", "zeros", "dips", "wrap", "reset", "spike")):
+        story = chance.choice(("plain", "zeros", "dips", "wrap", "reset", "spike", "outage", "late", "noise"))
+        if story == "wrap":
+            modulus = base + chance.randrange(1, 200_000)
+            meter["wrap"] = _text(modulus, 0)
+            channel |= {"decimals": 0, "unit": meter["unit"]}
+            meter["bindings"][0]["ratio"] = "1"
+            return [row._replace(value=row.value % modulus) for row in rows]
+        return self._told(rows, story)
+
+    def _told(self, rows: list[Row], story: str) -> list[Row]:
+        chance, many = self.chance, len(rows)
+        at, until = sorted((chance.randrange(1, many), chance.randrange(1, many + 1)))
+        match story:
             case "zeros":
                 return self._low(rows, lambda _: 0)
             case "dips":
                 return self._low(rows, lambda v: v - chance.choice((1, v // 50)))
             case "spike":
                 return self._low(rows, lambda v: v * 3)
-            case "wrap":
-                modulus = base + chance.randrange(1, 200_000)
-                meter["wrap"] = _text(modulus, 0)
-                channel["decimals"] = 0
-                channel["unit"] = meter["unit"]
-                meter["bindings"][0]["ratio"] = "1"
-                return [row._replace(value=row.value % modulus) for row in rows]
             case "reset":
-                at = chance.randrange(1, len(rows))
-                return [*rows[:at], *(r._replace(value=r.value - rows[at].value + 5) for r in rows[at:])]
+                starts = chance.choice((0, 0, 5))
+                return [*rows[:at], *(r._replace(value=r.value - rows[at].value + starts) for r in rows[at:])]
+            case "outage":  # It reads zero for a while, then goes on where it was.
+                return [row._replace(value=0) if at <= n < until else row for n, row in enumerate(rows)]
+            case "late":  # It reads zero until it is there.
+                return [row._replace(value=0) if n < at else row for n, row in enumerate(rows)]
+            case "noise":
+                return [row._replace(value=chance.choice((0, 7, row.value, row.value, row.value * 2))) for row in rows]
         return rows
 
     def _much(self) -> int:

@@ -40,8 +40,17 @@ def happenings(chance: random.Random, model: Mapping[str, Any], start_ms: int, h
         }
         body["step"] = chance.choice([*steps, ""])
         tell("job_start", at_ms, body | {"weight": chance.choice((None, 1, "2.5", "0.000001", 700))})
-        if chance.randrange(4):
-            tell("job_end", at_ms + chance.choice((0, 1, 777, chance.randrange(hours * HOUR_MS))), {"job": body["job"]})
+        if not chance.randrange(4):
+            return
+        lasts_ms = (0, 1, 777, chance.randrange(hours * HOUR_MS), chance.randrange(4 * hours) * HOUR_MS // 4)
+        end_ms = at_ms + chance.choice(lasts_ms)
+        tell("job_end", end_ms, {"job": body["job"]})
+        if not chance.randrange(4):  # What follows begins as the job ends, perhaps with a window.
+            tell(
+                "state",
+                end_ms,
+                {"work_unit": body["work_unit"], "state": chance.choice(("clean-down", "setup", "idle"))},
+            )
 
     for number in range(chance.randrange(8)):
         job(number)
@@ -72,10 +81,10 @@ def happenings(chance: random.Random, model: Mapping[str, Any], start_ms: int, h
         tell(
             "activity", some_ms(), {"source": source, "amount": chance.choice((3, "0.000007", "1e3")), **span, **place}
         )
-    return _untidy(chance, events)
+    return untidy(chance, events)
 
 
-def _untidy(chance: random.Random, events: list[Body]) -> list[Body]:
+def untidy(chance: random.Random, events: list[Body]) -> list[Body]:
     told = list(events)
     for event in events:
         match chance.randrange(12):

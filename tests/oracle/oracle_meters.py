@@ -37,7 +37,7 @@ class Hour:
 
 
 @dataclass(frozen=True)
-class _Span:
+class Span:
     """A stretch of time of which all is known in one quality."""
 
     start_ms: int
@@ -47,11 +47,7 @@ class _Span:
 
 def counter_hour(points: Sequence[Point], step: Fraction, max_gap_ms: int, hour: Hour) -> list[Bucket]:
     """The total is interpolated at the edges, rounded there, differenced."""
-    spans = []
-    for a, b in pairwise(points):
-        timing = RECOVERED if b.t_ms - a.t_ms > max_gap_ms else MEASURED  # the amount is right, when it flowed is not
-        if b.way != MISSING:
-            spans.append(_Span(a.t_ms, b.t_ms, min(a.quality, b.quality, b.way, timing)))
+    spans = register_spans(points, max_gap_ms)
 
     def register(t_ms: int) -> int:
         """Before the first and after the last reading it stands still."""
@@ -61,21 +57,30 @@ def counter_hour(points: Sequence[Point], step: Fraction, max_gap_ms: int, hour:
         return half_even((a.total + (b.total - a.total) * part) * step)
 
     if not points:
-        return _buckets(lambda _: 0, spans, hour)
+        return known_buckets(lambda _: 0, spans, hour)
 
-    return _buckets(register, spans, hour)
+    return known_buckets(register, spans, hour)
+
+
+def register_spans(points: Sequence[Point], max_gap_ms: int) -> list[Span]:
+    spans = []
+    for a, b in pairwise(points):
+        timing = RECOVERED if b.t_ms - a.t_ms > max_gap_ms else MEASURED  # the amount is right, when it flowed is not
+        if b.way != MISSING:
+            spans.append(Span(a.t_ms, b.t_ms, min(a.quality, b.quality, b.way, timing)))
+    return spans
 
 
 def gauge_hour(values: Sequence[Value], step: Fraction, max_gap_ms: int, hour: Hour) -> list[Bucket]:
     """Per pair a trapezoid; a pair too far apart: each value holds half of `max_gap`, the middle is missing."""
-    spans: list[_Span] = []
+    spans: list[Span] = []
     half = max_gap_ms // 2
     for a, b in pairwise(values):
         if b.t_ms - a.t_ms <= max_gap_ms:
-            spans.append(_Span(a.t_ms, b.t_ms, min(a.quality, b.quality)))
+            spans.append(Span(a.t_ms, b.t_ms, min(a.quality, b.quality)))
         else:
-            spans.append(_Span(a.t_ms, a.t_ms + half, min(a.quality, ESTIMATED)))
-            spans.append(_Span(b.t_ms - half, b.t_ms, min(b.quality, ESTIMATED)))
+            spans.append(Span(a.t_ms, a.t_ms + half, min(a.quality, ESTIMATED)))
+            spans.append(Span(b.t_ms - half, b.t_ms, min(b.quality, ESTIMATED)))
 
     def gathered(t_ms: int) -> int:
         """All pairs that touch the hour, until `t_ms`; each, and each half of one too far apart, is rounded anew."""
@@ -85,7 +90,7 @@ def gauge_hour(values: Sequence[Value], step: Fraction, max_gap_ms: int, hour: H
                 total += sum(half_even(part * step / HOUR_MS) for part in _pair(a, b, min(t_ms, b.t_ms), max_gap_ms))
         return total
 
-    return _buckets(gathered, spans, hour)
+    return known_buckets(gathered, spans, hour)
 
 
 def _pair(a: Value, b: Value, t_ms: int, max_gap_ms: int) -> list[Fraction]:
@@ -102,7 +107,7 @@ def _pair(a: Value, b: Value, t_ms: int, max_gap_ms: int) -> list[Fraction]:
 
 def amount_hour(values: Sequence[Value], step: Fraction, period_ms: int, hour: Hour) -> list[Bucket]:
     """Quantities over [t − period, t): each spread evenly, rounded cumulatively from its start."""
-    spans = [_Span(value.t_ms - period_ms, value.t_ms, value.quality) for value in values]
+    spans = [Span(value.t_ms - period_ms, value.t_ms, value.quality) for value in values]
 
     def gathered(t_ms: int) -> int:
         total = 0
@@ -111,10 +116,10 @@ def amount_hour(values: Sequence[Value], step: Fraction, period_ms: int, hour: H
             total += half_even(value.value * step * passed / period_ms)
         return total
 
-    return _buckets(gathered, spans, hour)
+    return known_buckets(gathered, spans, hour)
 
 
-def _buckets(gathered: Callable[[int], int], spans: Sequence[_Span], hour: Hour) -> list[Bucket]:
+def known_buckets(gathered: Callable[[int], int], spans: Sequence[Span], hour: Hour) -> list[Bucket]:
     buckets = []
     for amount, (start, end) in zip(
         differences([gathered(edge) for edge in hour.edges]), pairwise(hour.edges), strict=True
@@ -131,6 +136,6 @@ def _buckets(gathered: Callable[[int], int], spans: Sequence[_Span], hour: Hour)
     return buckets
 
 
-def _inside(spans: Sequence[_Span], start_ms: int, end_ms: int) -> set[int]:
+def _inside(spans: Sequence[Span], start_ms: int, end_ms: int) -> set[int]:
     edges = {edge for span in spans for edge in (span.start_ms, span.end_ms)}
     return {edge for edge in edges if start_ms < edge < end_ms}

@@ -1,5 +1,6 @@
 """Oracle: the channels of a document, one winner per instant, and which of them feeds a meter in an hour."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -8,7 +9,8 @@ from typing import Any
 from oracle.oracle_meters import Bucket, Hour, amount_hour, counter_hour, gauge_hour
 from oracle.oracle_numbers import HOUR_MS, MICRO, MISSING, QUALITIES, RATES, converted, half_even, number
 from oracle.oracle_plant import Plant
-from oracle.oracle_register import Believed, Point, Value, course
+from oracle.oracle_register import Believed, Value, course
+from oracle.oracle_shaping import Power, shaped_hour
 from oracle.oracle_time import instant
 
 # Nothing that is beyond this, in millionths in an hour, is believed of any meter, even if all its registers say so.
@@ -22,8 +24,8 @@ class Stream:
     body: Mapping[str, Any]
     values: list[Value] = field(default_factory=list)
     begins_ms: int = 0
-    courses: dict[tuple[Believed, int], list[Point]] = field(default_factory=dict)
     told: dict[tuple[int, str, str, int], list[Bucket]] = field(default_factory=dict)
+    ahead: dict[str, int] = field(default_factory=dict)  # by meter: what is counted beyond a coarse register so far
 
     @property
     def period_ms(self) -> int:
@@ -69,13 +71,13 @@ def begins(meter: Mapping[str, Any], known: Mapping[str, Stream]) -> int | None:
     return min((max(known[b["channel"]].begins_ms, _from(b)) for b in bindings), default=None)
 
 
-def meter_hour(meter: Mapping[str, Any], known: Mapping[str, Stream], hour: Hour) -> list[Bucket]:
+def meter_hour(plant: Plant, meter: Mapping[str, Any], known: Mapping[str, Stream], hour: Hour) -> list[Bucket]:
     """Each bucket is told by the channel that is bound as it begins."""
     blank = counter_hour([], Fraction(1), 0, hour)
     buckets = []
     for k, start_ms in enumerate(hour.edges[:-1]):
         binding = bound(meter, start_ms)
-        told = blank if binding is None else _told(meter, binding, known, hour)
+        told = blank if binding is None else _told(plant, meter, binding, known, hour)
         buckets.append(told[k])
     if max(bucket.amount for bucket in buckets) >= HOUR_MAX // len(buckets):
         return blank
@@ -83,13 +85,13 @@ def meter_hour(meter: Mapping[str, Any], known: Mapping[str, Stream], hour: Hour
 
 
 def _told(
-    meter: Mapping[str, Any], binding: Mapping[str, Any], known: Mapping[str, Stream], hour: Hour
+    plant: Plant, meter: Mapping[str, Any], binding: Mapping[str, Any], known: Mapping[str, Stream], hour: Hour
 ) -> list[Bucket]:
     """The hour as one channel tells it."""
     stream = known.get(binding["channel"])
     if stream is None:
         return counter_hour([], Fraction(1), 0, hour)
-    since_ms = _followed_since(meter, binding)
+    since_ms = max(_followed_since(meter, binding), plant.came.get((meter["id"], binding["channel"]), -(2**62)))
     place = (since_ms, str(binding.get("ratio", 1)), meter["id"], hour.start_ms)
     if place in stream.told:
         return stream.told[place]
@@ -101,10 +103,20 @@ def _told(
     rated = Fraction(12, 10) * number(meter["rated_per_hour"]) * MICRO / step if meter.get("rated_per_hour") else None
     if kind == "counter":
         modulus = half_even(number(meter["wrap"]) * MICRO / step) if meter.get("wrap") else None
-        story = Believed(modulus, rated), since_ms
-        if story not in stream.courses:
-            stream.courses[story] = course([v for v in stream.values if v.t_ms > since_ms], story[0])
-        buckets = counter_hour(stream.courses[story], step, max_gap_ms, hour)
+        # An hour is accounted from its own readings and the four after it: what ends later is not known to it.
+        seen = bisect_right(stream.values, hour.end_ms, key=lambda value: value.t_ms) + 4
+        points = course([v for v in stream.values[:seen] if v.t_ms > since_ms], Believed(modulus, rated))
+        if meter.get("resolution"):
+            ahead = stream.ahead.get(meter["id"], 0)
+            # Power is followed from the hour in which its counter begins to tell anything.
+            begun_ms = points[0].t_ms - (not points[0].t_ms % HOUR_MS) if points else 0
+            power = _power(meter, binding, known, begun_ms // HOUR_MS * HOUR_MS)
+            told = shaped_hour(
+                points, step, half_even(number(meter["resolution"]) * MICRO), power, ahead, max_gap_ms, hour
+            )
+            buckets, stream.ahead[meter["id"]] = told
+        else:
+            buckets = counter_hour(points, step, max_gap_ms, hour)
     elif kind == "gauge":
         values = [v for v in stream.values if v.t_ms > since_ms and (rated is None or v.value <= rated)]
         buckets = gauge_hour(values, step, max_gap_ms, hour)
@@ -113,6 +125,21 @@ def _told(
         buckets = amount_hour(values, step, stream.period_ms, hour)
     stream.told[place] = buckets
     return buckets
+
+
+def _power(
+    meter: Mapping[str, Any], binding: Mapping[str, Any], known: Mapping[str, Stream], since_ms: int
+) -> Power | None:
+    """What tells how a coarse step was used; more than the meter is rated for is not believed of it either."""
+    stream = known.get(binding.get("power", ""))
+    if stream is None:
+        return None
+    factor = converted(RATES[stream.body["unit"]], meter["unit"])
+    assert factor is not None, "channels of the test's documents convert"
+    step = factor * number(binding.get("ratio", 1)) * Fraction(MICRO, 10 ** stream.body["decimals"])
+    rated = Fraction(12, 10) * number(meter["rated_per_hour"]) * MICRO / step if meter.get("rated_per_hour") else None
+    values = [v for v in stream.values if v.t_ms > since_ms and (rated is None or v.value <= rated)]
+    return Power(values, step, meter.get("max_gap_s", 300) * 1000)
 
 
 def _followed_since(meter: Mapping[str, Any], binding: Mapping[str, Any]) -> int:

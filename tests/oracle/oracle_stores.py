@@ -16,10 +16,14 @@ Known = tuple[int, int]
 
 @dataclass(frozen=True)
 class Layer:
-    """What came in together and is still there; without content it was there before accounting began."""
+    """What came in together and is still there; without content it was there before accounting began.
+
+    `is_unread`: it stands for what may be there besides, because no level has been read yet.
+    """
 
     amount: int
     content: Parts = field(default_factory=dict)
+    is_unread: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Draw:
     kept: list[Layer]
     charged: int
     passing: int
+    is_unread: bool
 
     @property
     def staying(self) -> int:
@@ -44,19 +49,28 @@ def gathered(contents: Sequence[Parts]) -> Parts:
     return {part: amount for part, amount in sorted(whole.items()) if amount}
 
 
-def draw(before: list[Layer] | None, charged: int, drawn: int, level: Known | None) -> Draw:
+def draw(store: Mapping[str, Any], before: list[Layer] | None, charged: int, drawn: int, level: Known | None) -> Draw:
     """It gives out what it held at the hour's start, oldest layer first; only beyond that what comes in meanwhile."""
-    layers = before
-    if layers is None:  # Its first known level opens it: nobody knows with what.
-        opening = level[0] - charged + drawn if level else 0
-        layers = [Layer(opening)] if opening > 0 else []
+    is_unread = before is None or any(layer.is_unread for layer in before)
+    layers = [layer for layer in before or () if not layer.is_unread]
+    if is_unread and level:  # Its first known level opens it: nobody knows with what.
+        opening = level[0] - charged + drawn - sum(layer.amount for layer in layers)
+        layers = _one_if_mixed(store, [Layer(opening), *layers] if opening > 0 else layers)
     missing, gone, kept = drawn, [], []
     for layer in layers:
         out, stays = split(layer, min(missing, layer.amount))
         missing -= out.amount
         gone.append(out.content)
         kept += [stays] if stays.amount else []
-    return Draw(gathered(gone), kept, charged, min(missing, charged))
+    return Draw(
+        gathered(gone), kept, charged, min(missing, charged), is_unread and bool(store.get("level")) and not level
+    )
+
+
+def _one_if_mixed(store: Mapping[str, Any], layers: list[Layer]) -> list[Layer]:
+    if store.get("kind", "fifo") != "mixed" or not layers:
+        return layers
+    return [Layer(sum(layer.amount for layer in layers), gathered([layer.content for layer in layers]))]
 
 
 def split(layer: Layer, amount: int) -> tuple[Layer, Layer]:
@@ -74,18 +88,18 @@ def close(
     layers = list(drawn.kept)
     if drawn.staying or entered:
         layers.append(Layer(drawn.staying, gathered([entered])))
-    if store.get("kind", "fifo") == "mixed" and layers:
-        layers = [Layer(sum(layer.amount for layer in layers), gathered([layer.content for layer in layers]))]
+    layers = _one_if_mixed(store, layers)
     bound = _most(store, level, hour_ms)
     balance = sum(layer.amount for layer in layers)
+    unread = [Layer(0, is_unread=True)] if drawn.is_unread and (bound is None or bound != (0, ESTIMATED)) else []
     if bound is None or balance <= bound[0]:
-        return layers, {}
+        return [*unread, *layers], {}
     kept, lost = [], []
     for layer, part in zip(layers, r1(balance - bound[0], [layer.amount for layer in layers]), strict=True):
         gone, stays = split(layer, part)
         lost.append({(source, at_ms, min(q, bound[1])): a for (source, at_ms, q), a in gone.content.items()})
         kept += [stays] if stays.amount else []
-    return kept, gathered(lost)
+    return [*unread, *kept], gathered(lost)
 
 
 def _most(store: Mapping[str, Any], level: Known | None, hour_ms: int) -> Known | None:

@@ -28,6 +28,7 @@ def trace_hour(
 ) -> Traced:
     draws = {
         store: draw(
+            plant.stores[store],
             stores.get(store),
             sum(sum(flows[edge.index].amount) for edge in plant.network.taken(store)),
             sum(sum(flows[edge.index].amount) for edge in plant.network.given(store)),

@@ -3,9 +3,9 @@
 from fractions import Fraction
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parts import missing
 
 from plantprint.divide_arrays import divide_arrays, rounded_quotient
 from plantprint.kernel import compiled_shares
@@ -65,7 +65,7 @@ parts = st.integers(0, 2**58) | st.integers(0, 3) | st.integers(0, 10**12)
 def test_the_compiled_kernel_gives_the_same_integers(cases: list[tuple[int, tuple[int, ...]]]) -> None:
     kernel = compiled_shares()
     if kernel is None:
-        pytest.skip("numba is not installed; numpy is the only way then")
+        missing("numba is not installed; numpy is the only way then")
     amounts, several = np.array([a for a, _ in cases], np.int64), np.array([w for _, w in cases], np.int64)
     wanted = [divide(amount, weights) for amount, weights in cases]
     assert kernel(amounts, several).tolist() == wanted

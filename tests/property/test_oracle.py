@@ -7,11 +7,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle.oracle_account import account_document
-from oracle.oracle_compare import assert_agrees, plain, product_hours, tried
+from oracle.oracle_compare import assert_agrees, leave, plain, product_hours, tried
 from oracle.oracle_documents import documents
 from oracle.oracle_feeds import Feeds, seeded
 from oracle.oracle_meters import Hour
 from oracle.oracle_numbers import HOUR_MS
+from oracle.oracle_plant import Plant
 from oracle.oracle_readings import meter_hour, streams
 from oracle.oracle_time import instant
 
@@ -97,12 +98,13 @@ def test_a_meters_buckets_equal_those_of_the_oracle(document: Body) -> None:
     """Amount, quality and missing time; the product sees an hour, its carry and LOOKAHEAD, the oracle all readings."""
     model, until_ms = document["plants"][0]["model"], instant(document["until"])
     known = streams(document)
-    bucket_ms = model["bucket_s"] * 1000
-    for hour in product_hours(document):
-        told = meter_hour(model["meters"][0], known, Hour(hour.hour_ms, bucket_ms, until_ms))
-        buckets = hour.meters["m"]
-        assert buckets.amount.tolist() == [bucket.amount for bucket in told]
-        assert buckets.quality.tolist() == [bucket.quality for bucket in told]
+    bucket_ms, plant = model["bucket_s"] * 1000, Plant(model)
+    with leave(document):
+        for hour in product_hours(document):
+            told = meter_hour(plant, model["meters"][0], known, Hour(hour.hour_ms, bucket_ms, until_ms))
+            buckets = hour.meters["m"]
+            assert buckets.amount.tolist() == [bucket.amount for bucket in told]
+            assert buckets.quality.tolist() == [bucket.quality for bucket in told]
     assert_agrees(document)
 
 

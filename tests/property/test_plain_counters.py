@@ -74,7 +74,8 @@ def test_all_at_once_is_as_one_by_one(
                 readings[row] += some
     for row, several in enumerate(readings):
         closely = OpenMeter(sources[row], HOUR, BUCKET_S, None)
-        assert closely.add(several)
+        (channel_id,) = sources[row].multipliers
+        assert closely.add(channel_id, several)
         for number, (hour, state, issues) in enumerate(closely.hours(table.end_ms, several[-1].t_ms)):
             assert not issues
             at = table.columns(number)

@@ -38,11 +38,11 @@ def must_lose(wrong: str, reason: str) -> Any:
         must_lose("collector", "a collector that acknowledges before its commit loses what dies with the database"),
     ],
 )
-def test_kills_lose_nothing_and_double_nothing(wrong: str, broker_url: str, site: str, capsys: Any) -> None:
+def test_kills_lose_nothing_and_double_nothing(wrong: str, broker_url: str, site: str, record_property: Any) -> None:
     seed = int(os.environ.get("PLANTPRINT_TEST_SEED") or random.SystemRandom().randrange(10**6))
     report: dict[str, Any] = {"seed": seed, "wrong": wrong or "nothing"}
     meters = Meters(broker_url, site, STARTS_IN_S)
-    with running(site, meters, broker_url, wrong) as rig, reported(report, capsys):
+    with running(site, meters, broker_url, wrong) as rig, reported(report, record_property):
         until(lambda: rig.flows_since(0), 30.0, "the first readings are acknowledged")
         # An edge that deleted its channel tables on PUBACK may stand still until its next start.
         storm = Storm(rig, random.Random(seed), flow_s_max=3.0 if wrong == "edge" else 30.0)
@@ -74,7 +74,7 @@ def check_load(storm: Storm, report: dict[str, Any]) -> None:
 
 
 def test_pauses_spoilt_messages_and_a_restored_backup_lose_and_double_nothing(
-    broker_url: str, site: str, capsys: Any
+    broker_url: str, site: str, record_property: Any
 ) -> None:
     """SIGSTOP, a broker that remembers its past wrongly, somebody who sends every chunk again in all wrong ways, and a
     database that is put back by some seconds while agents, broker and collector run."""
@@ -82,7 +82,7 @@ def test_pauses_spoilt_messages_and_a_restored_backup_lose_and_double_nothing(
     draw = random.Random(seed)
     report: dict[str, Any] = {"seed": seed}
     meters = Meters(broker_url, site, STARTS_IN_S)
-    with running(site, meters, broker_url, persistent=True) as rig, reported(report, capsys):
+    with running(site, meters, broker_url, persistent=True) as rig, reported(report, record_property):
         until(lambda: rig.flows_since(0), 30.0, "the first readings are acknowledged")
         storm = Storm(rig, draw, flow_s_max=30.0)
         report["kills"] = storm.kills

@@ -29,8 +29,9 @@ def model(body: Body) -> Body:
     return found
 
 
-def account(body: Body, known_at: str | None = None, gwp_set: Any = None) -> Body:
-    return neutral.accounts_json(neutral.account_facts(neutral.parse_facts(json.dumps(body)), known_at, gwp_set))
+def account(body: Body, known_at: str | None = None, gwp_set: Any = None, purpose: Any = None) -> Body:
+    facts = neutral.parse_facts(json.dumps(body))
+    return neutral.accounts_json(neutral.account_facts(facts, known_at, gwp_set, purpose))
 
 
 def amounts(body: Body, meter: str) -> Body:
@@ -210,6 +211,61 @@ def test_a_missing_hour_of_a_series_is_unknown_until_it_is_known() -> None:
     assert early["incomplete"]
     assert "factor-hour" in {one["code"] for one in early["issues"]}
     assert account(body, late)["batches"]["X"]["by_source"] == account(hourly())["batches"]["X"]["by_source"]
+
+
+def test_a_plant_with_an_hourly_file_takes_the_series_of_its_name_and_else_its_factor() -> None:
+    body = hourly(factor_id="grid.csv")
+    body["factor_series"][0]["rows"].pop()
+    model(body)["sources"][0] |= {"factor": "own.year", "hourly": {"file": "grid.csv", "purpose": "footprint"}}
+    body["factors"].append({"factor_id": "own.year", "value": "0.4", "unit": "kWh", "source": "letter"})
+    found = account(body)["batches"]["X"]
+    assert found["by_source"]["grid"] == "40"  # 40 kWh an hour, at 0.6 and at 0.4
+    assert [one["message"] for one in found["issues"] if one["code"] == "factor-hour"] == [
+        "grid.csv has no value for 2026-01-01T03:00:00Z; own.year stands in"
+    ]
+    assert not found["incomplete"]
+
+
+def test_asked_for_a_purpose_a_factor_of_the_other_is_never_used() -> None:
+    body = hourly()
+    whole = account(body, purpose="footprint")
+    assert whole["purpose"] == "footprint"
+    assert whole["batches"]["X"]["by_source"]["grid"] == "36"
+    direct = account(body, purpose="inventory")["batches"]["X"]
+    assert (direct["by_source"]["grid"], direct["product_footprint"]) == ("30", None)
+    for factor in body["factors"]:
+        factor["purpose"] = "footprint"
+    same = account(body, purpose="footprint")["batches"]["X"]
+    assert (same["kg_co2e"], same["complete"]) == (whole["batches"]["X"]["kg_co2e"], True)
+    other = account(body, purpose="inventory")
+    one = other["batches"]["X"]
+    assert (one["by_source"], one["complete"], one["incomplete"]) == ({"grid": "30"}, False, True)
+    assert ("factor-purpose", "roof") in {(issue["code"], issue["place"]) for issue in one["issues"]}
+    assert {account["complete"] for account in other["accounts"] if "roof" in account["amounts"]} == {False}
+    assert other["lots"] == {}
+    assert other["postings"] == whole["postings"]
+
+
+def test_a_series_of_one_value_an_hour_serves_its_purpose_only() -> None:
+    body = hourly(rows=[[S, "0.5"], [E, "0.25"]])
+    assert account(body, purpose="inventory")["batches"]["X"]["by_source"]["grid"] == "30"
+    found = account(body, purpose="footprint")["batches"]["X"]
+    assert "grid" not in found["by_source"]
+    assert "grid.hours has values for the inventory only" in " ".join(one["message"] for one in found["issues"])
+
+
+def test_the_command_asks_for_a_purpose(tmp_path: Path) -> None:
+    path = tmp_path / "facts.json"
+    path.write_text(json.dumps(hourly()), encoding="utf-8")
+    said = {
+        purpose: CliRunner().invoke(app, ["account", str(path), "--purpose", purpose]).output.splitlines()
+        for purpose in ("footprint", "inventory")
+    }
+    (line,) = [line for line in said["inventory"] if line.startswith("batch X")]
+    assert line == "batch X                    32 kg CO2e, provisional"
+    assert any(line.startswith("batch X                    38 kg CO2e, cradle-to-gate") for line in said["footprint"])
+    refused = CliRunner().invoke(app, ["account", str(path), "--purpose", "both"])
+    assert refused.exit_code == 2
 
 
 @pytest.mark.parametrize("known_at", ["2026-01-04T00:00:00Z", None])

@@ -29,7 +29,9 @@ SOUND: dict[str, Any] = {
             ],
         )
     ],
-    "sources": [named("grid", unit="kWh", kind="grid", factor="f", scope=2)],
+    "sources": [
+        named("grid", unit="kWh", kind="grid", factor="f", scope=2, hourly={"file": "grid.csv", "purpose": "footprint"})
+    ],
     "meters": [named("m-in", unit="kWh", bindings=[{"channel": "gw/in"}])],
     "pools": [
         named("bus", unit="kWh"),
@@ -46,6 +48,7 @@ PLACES: dict[str, str] = {
     "Budget": "work_centers.0.budget",
     "Contract": "market.contracts.0",
     "Flow": "flows.0",
+    "Hourly": "sources.0.hourly",
     "Idle": "idle",
     "Market": "market",
     "Material": "materials.0",

@@ -126,7 +126,28 @@ def test_rework_into_itself_ends_on_the_good_output() -> None:
     found = body(events=events)
     assert abs(Decimal(found["kg_co2e"]) - OWN) <= Decimal("1e-18")
     assert found["own"]["kg_co2e"] == found["kg_co2e"]
-    assert (found["quantity"], found["inputs"], found["incomplete"]) == ("80", [], False)
+    assert (found["quantity"], found["inputs"], found["left"], found["incomplete"]) == ("80", [], [], False)
+
+
+def test_what_left_with_rework_and_co_products_is_said_with_who_took_it() -> None:
+    """To the last digit: what came in is what the product carries and what left."""
+    events = (
+        event("1", "output", 1, batch="B", quantity=70),
+        event("2", "output", 2, batch="B", kind="rework", quantity=20),
+        event("3", "output", 2, batch="B", kind="co-product", quantity=10, unit="kg", as_lot="RAGS"),
+        event("4", "material_use", 3, batch="C", lot="B", quantity=20),
+    )
+    found = body(events=events)
+    rags, rework = found["left"]
+    assert (rags["kind"], rags["quantity"], rags["takers"]) == ("co-product", "10", ["RAGS"])
+    assert (rework["kind"], rework["quantity"], rework["unit"], rework["takers"]) == ("rework", "20", "kg", ["C"])
+    assert Decimal(rags["kg_co2e"]) == OWN / 10
+    assert Decimal(rework["kg_co2e"]) == OWN * 2 / 10
+    assert sum(Decimal(part["kg_co2e"]) for part in (found, rags, rework)) == OWN
+    made_here = (found["own"]["kg_co2e"], rags["own_kg_co2e"], rework["own_kg_co2e"])
+    assert sum(Decimal(kg) for kg in made_here) == OWN
+    waiting = body(events=events[:3])["left"][1]
+    assert (waiting["takers"], waiting["kg_co2e"]) == ([], rework["kg_co2e"])
 
 
 def test_a_sold_by_product_takes_its_part_and_the_rule_is_named() -> None:

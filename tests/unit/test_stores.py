@@ -11,7 +11,7 @@ from plantprint.account import EMPTY_CARRY, Carry, HourAccount, account_hour, ac
 from plantprint.facts import Channel, Issue, Quality, Reading
 from plantprint.intervals import MeterSeries
 from plantprint.plant.graph import PlantGraph
-from plantprint.stores import Level, StoreLayer, is_empty_point, read_level, take
+from plantprint.stores import UNKNOWN, Level, StoreLayer, is_empty_point, read_level, take
 
 E, M, GAP = Quality.ESTIMATED, Quality.MEASURED, Quality.MISSING
 
@@ -214,6 +214,46 @@ def test_what_was_in_a_store_before_accounting_began_is_of_nobody_knows_what() -
     # The bus got 20 of the roof and 10 of nobody knows what; a third of its mix went to the machine.
     assert used(one, "idle", "u") == {"pv": 7}
     assert used(two, "idle", "u") == {"pv@1": 3}
+
+
+def test_a_store_is_opened_by_its_first_known_level_whenever_that_comes() -> None:
+    """20 came in and 5 went out before anybody read the level: 90 of nobody knows what were there besides."""
+    graph = battery_plant(level="m-level")
+    one, two, three, four = account(
+        graph,
+        [{"m-pv": 20, "m-in": 20}, {"m-out": 5, "m-u": 5}, {"m-out": 10, "m-u": 10}, {"m-out": 85, "m-u": 85}],
+        levels=[None, None, 95],
+    )
+    assert one.carry.stores["battery"] == (UNKNOWN, StoreLayer(HOUR, 20, (("pv", HOUR, M, 20),)))
+    assert used(two, "idle", "u") == {"pv@1": 5}
+    # At the third hour's start 105 were in it, of which 15 were known: the oldest goes out first.
+    assert three.carry.stores["battery"] == (
+        StoreLayer(HOUR + HOUR_MS, 80, ()),
+        StoreLayer(HOUR, 15, (("pv", HOUR, M, 15),)),
+    )
+    assert three.issues == four.issues == ()
+    assert used(three, "idle", "u") == {}
+    assert used(four, "idle", "u") == {"pv@3": 5}
+    assert used(four, "stock", "battery") == {"pv@3": -5}
+
+
+def test_the_first_level_of_a_mixed_store_thins_out_what_is_known_of_it() -> None:
+    graph = battery_plant(kind="mixed", level="m-level")
+    one, two = account(graph, [{"m-pv": 20, "m-in": 20}, {"m-out": 30, "m-u": 30}], levels=[None, 30])
+    assert one.carry.stores["battery"][0] == UNKNOWN
+    assert used(two, "idle", "u") == {"pv@1": 10}  # half of 60, of which 20 were known
+    assert two.carry.stores["battery"] == (StoreLayer(0, 30, (("pv", HOUR, M, 10),)),)
+
+
+def test_a_first_level_below_the_balance_opens_nothing_and_one_after_an_empty_point_is_a_level_as_any() -> None:
+    _, two = account(battery_plant(level="m-level"), [{"m-pv": 20, "m-in": 20}, {}], levels=[None, 15])
+    assert used(two, "losses", "battery") == {"pv@1": 5}
+    assert two.carry.stores["battery"] == (StoreLayer(HOUR, 15, (("pv", HOUR, M, 15),)),)
+    one, two = account(
+        battery_plant(level="m-level", empty_point="08:30+08:00"), [{"m-pv": 20, "m-in": 20}, {}], levels=[None, 50]
+    )
+    assert one.carry.stores == {"battery": ()}
+    assert two.carry.stores == {"battery": ()}
 
 
 def test_without_a_level_the_store_is_empty_at_its_empty_point() -> None:

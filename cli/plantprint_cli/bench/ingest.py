@@ -10,14 +10,12 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from time import monotonic
 
-from plantprint.times import from_ms, parse_instant
+from plantprint.times import parse_instant
 from plantprint.wire import topics
-from plantprint_cli.bench.backlog import SITE, Acked, Backlog, filled, make_backlog, watched
+from plantprint_cli.bench.backlog import Acked, Backlog, filled, make_backlog, watched
 from plantprint_cli.bench.common import (
     BenchError,
-    Conn,
     Json,
     Servers,
     connect,
@@ -27,67 +25,88 @@ from plantprint_cli.bench.common import (
     scalar,
     wait_until,
 )
+from plantprint_cli.bench.ingest_tables import Shape, check, copy_rates, postmaster, reshape, sizes
 from plantprint_cli.embedded import Child
 from plantprint_cli.parts import plantprint
-from plantprint_collector import rows as r
 
 _TIMEOUT_S = 120.0
-_BLOCK_BYTES = 1 << 18
+_NO_TIMESCALE = "set PLANTPRINT_TEST_TIMESCALE_URL to a server with TimescaleDB where databases may be created"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """`server` is a DSN; its tier says whether `reading` is partitioned or a hypertable."""
+    """`server` is a DSN; without its key `reading` shows what the key costs, but takes a fact of two agents twice."""
 
-    name: str
     server: str
+    shape: Shape = "partitioned"
     collectors: int = 1
+    keyed: bool = True
     chunk_rows: int = 500
+
+    @property
+    def name(self) -> str:
+        key = "" if self.keyed else " without key"
+        plural = "s" if self.collectors > 1 else ""
+        chunks = "" if self.chunk_rows == 500 else f", chunks of {self.chunk_rows}"
+        return f"{self.shape}{key}, {self.collectors} collector{plural}{chunks}"
 
 
 def run(servers: Servers, *, full: bool, seconds: int = 0, meters: int = 2000) -> Json:
     """All variants in alternation, each with its yardsticks; every number is the median over the rounds."""
     seconds = seconds or (400 if full else 150)
-    variants = _variants(servers)
+    timescale = os.environ.get("PLANTPRINT_TEST_TIMESCALE_URL")
+    variants = _variants(servers.postgres.dsn, timescale)
     backlogs = {size: make_backlog(meters, seconds, size) for size in {v.chunk_rows for v in variants}}
-    samples: dict[str, list[dict[str, float]]] = {v.name: [] for v in variants}
+    samples: dict[Variant, list[dict[str, float]]] = {v: [] for v in variants}
     for _ in range(5 if full else 3):
         for variant in variants:
-            samples[variant.name].append(measure(servers, variant, backlogs[variant.chunk_rows]))
-    found = {name: medians(runs) for name, runs in samples.items()}
-    first = found[variants[0].name]
-    return {
-        "ratio_to_copy": first["ratio_to_copy"],
-        "readings_per_s": first["readings_per_s"],
+            samples[variant].append(measure(servers, variant, backlogs[variant.chunk_rows]))
+    found = {variant: medians(runs) for variant, runs in samples.items()}
+    report: Json = {
+        **_best(found, keyed=True),
+        "without_key": _best(found, keyed=False),
         "broker": servers.broker_name,
-        "readings": backlogs[variants[0].chunk_rows].readings,
+        "readings": backlogs[500].readings,
         "meters": meters,
-        "rounds": len(samples[variants[0].name]),
-        "variants": found,
+        "rounds": len(samples[variants[0]]),
+        "variants": {variant.name: {"bytes_per_reading_compressed": None} | found[variant] for variant in variants},
     }
+    return report | (
+        {"timescale": _server(timescale)} if timescale else {"not_measured": {"hypertable": _NO_TIMESCALE}}
+    )
 
 
-def _variants(servers: Servers) -> list[Variant]:
-    own = servers.postgres.dsn
-    found = [
-        Variant("partitions, 1 collector", own),
-        Variant("partitions, 2 collectors", own, collectors=2),
-        Variant("partitions, 1 collector, chunks of 50", own, chunk_rows=50),
-    ]
-    if url := os.environ.get("PLANTPRINT_TEST_TIMESCALE_URL"):
-        found += [Variant("hypertable, 1 collector", url), Variant("hypertable, 2 collectors", url, collectors=2)]
-    return found
+def _variants(own: str, timescale: str | None) -> list[Variant]:
+    shapes: list[tuple[str, Shape, bool]] = [(own, "plain", True), (own, "partitioned", True), (own, "plain", False)]
+    if timescale:
+        shapes.insert(2, (timescale, "hypertable", True))
+    pairs = [Variant(server, shape, n, keyed) for server, shape, keyed in shapes for n in (1, 2)]
+    return [*pairs, Variant(own, chunk_rows=50)]
+
+
+def _best(found: dict[Variant, dict[str, float]], *, keyed: bool) -> Json:
+    """The variant that comes nearest to COPY into a plain table with a key."""
+    best = max((v for v in found if v.keyed == keyed), key=lambda v: found[v]["ratio_to_copy"])
+    names = ("ratio_to_copy", "readings_per_s")
+    return {**{name: found[best][name] for name in names}, "best_variant": best.name}
+
+
+def _server(dsn: str) -> Json:
+    """What the numbers of a server that is not ours depend on."""
+    with connect(dsn) as conn:
+        names = ("server_version", "fsync", "synchronous_commit", "shared_buffers")
+        version = "select default_version from pg_available_extensions where name = 'timescaledb'"
+        return {"timescaledb": scalar(conn, version), **{name: scalar(conn, f"show {name}") for name in names}}
 
 
 def measure(servers: Servers, variant: Variant, backlog: Backlog) -> dict[str, float]:
+    """One drain, checked to the last reading, and its yardsticks right after in the same database."""
     with fresh_database(variant.server) as dsn:
+        reshape(dsn, variant.shape, keyed=variant.keyed)
         found = _drain(servers, variant, backlog, dsn)
         with connect(dsn) as conn:
-            found["bytes_per_reading"] = check(conn, backlog)
-            text, binary = _text(backlog), r.copy_bytes(backlog.rows)
-            found["copy_text_per_s"] = _copy_rate(conn, "plain", "text", text, backlog)
-            found["copy_binary_per_s"] = _copy_rate(conn, "plain", "binary", binary, backlog)
-            found["copy_same_table_per_s"] = _copy_rate(conn, "reading", "binary", binary, backlog)
+            check(conn, backlog)
+            found |= sizes(conn, backlog) | copy_rates(conn, backlog)
     best = max(found["copy_text_per_s"], found["copy_binary_per_s"])
     ratios = {
         "ratio_to_copy": found["readings_per_s"] / best,
@@ -98,24 +117,23 @@ def measure(servers: Servers, variant: Variant, backlog: Backlog) -> dict[str, f
 
 def _drain(servers: Servers, variant: Variant, backlog: Backlog, dsn: str) -> dict[str, float]:
     slots = [topics.SLOTS[i :: variant.collectors] for i in range(variant.collectors)]
+    database = postmaster(dsn)
     with ExitStack() as stack:
         names = stack.enter_context(filled(servers.broker.url, [filters(part) for part in slots], backlog))
         acked = stack.enter_context(watched(servers.broker.url, backlog))
         collectors = [_collector(servers, dsn, name, part) for name, part in zip(names, slots, strict=True)]
         for collector in collectors:
             stack.callback(collector.stop)
-        before_s = cpu_s(_pid(servers.postgres))
+        before_s = cpu_s(database) if database else 0.0
         for collector in collectors:
             collector.start()
         wait_until("everything is committed and acknowledged", lambda: _complete(acked, collectors), _TIMEOUT_S)
         elapsed_s = acked.last_s - min(began_s(collector) for collector in collectors)
-        collector_s = sum(cpu_s(_pid(collector)) for collector in collectors)
-        database_s = cpu_s(_pid(servers.postgres)) - before_s
-    return {
-        "readings_per_s": backlog.readings / elapsed_s,
-        "collector_cpu_us_per_reading": collector_s / backlog.readings * 1e6,
-        "database_cpu_us_per_reading": database_s / backlog.readings * 1e6,
-    }
+        used_s = {"collector": sum(cpu_s(_pid(collector)) for collector in collectors)}
+        if database:
+            used_s["database"] = cpu_s(database) - before_s
+    per_reading = {f"{name}_cpu_us_per_reading": s / backlog.readings * 1e6 for name, s in used_s.items()}
+    return {"readings_per_s": backlog.readings / elapsed_s} | per_reading
 
 
 def filters(slots: str) -> list[str]:
@@ -157,52 +175,3 @@ def _begun(service: Child) -> list[str]:
     assert service.log is not None
     events = (json.loads(line) for line in service.log.tail(1000, 0).splitlines() if line.startswith("{"))
     return [event["timestamp"] for event in events if event["event"] in {"collector runs", "peer runs"}]
-
-
-def check(conn: Conn, backlog: Backlog) -> float:
-    """Every reading is stored once, with its value, `latest` and marks; returns the bytes it takes, index included."""
-    stored = conn.execute(
-        "select count(*), sum(value), count(distinct channel_id) from reading join channel using (channel_id)"
-        " where site = %s",
-        (SITE,),
-    ).fetchone()
-    wanted = (backlog.readings, int(backlog.rows[:, r.VALUE].sum()), backlog.channels)
-    if stored != wanted:
-        raise BenchError(f"stored are (readings, sum of values, channels) {stored} instead of {wanted}")
-    newest = scalar(conn, "select count(*) from latest where measured_at > %s", (_last_at(backlog),))
-    if newest != backlog.channels or not scalar(conn, "select count(*) from dirty"):
-        raise BenchError(f"`latest` is complete for {newest} of {backlog.channels} channels, or no mark was left")
-    size = scalar(
-        conn,
-        "select sum(pg_total_relation_size(c.oid)) from pg_class c where c.relkind = 'r' and (c.relname like 'reading\\_2%%'"
-        " or c.relname like '\\_hyper\\_%%')",
-    )
-    return float(size) / backlog.readings
-
-
-def _last_at(backlog: Backlog) -> object:
-    return from_ms(int(backlog.rows[:, r.T].max()) - 1000)
-
-
-def _text(backlog: Backlog) -> bytes:
-    lines = (
-        f"{from_ms(t).isoformat()}\t{value}\t{channel}\t{quality}\t{revision}"
-        for channel, t, value, quality, revision in backlog.rows.tolist()
-    )
-    return ("\n".join(lines) + "\n").encode()
-
-
-def _copy_rate(conn: Conn, table: str, form: str, data: bytes, backlog: Backlog) -> float:
-    """Readings per second of one COPY and its commit into the emptied table."""
-    if table == "plain":
-        conn.execute("drop table if exists plain")
-        conn.execute("create table plain (measured_at timestamptz not null, value bigint not null, channel_id integer not null,"
-                     " quality smallint not null, revision smallint not null, primary key (channel_id, measured_at))")  # fmt: skip
-    else:
-        conn.execute(f"truncate {table}")
-    conn.execute("checkpoint")
-    began_s = monotonic()
-    with conn.cursor() as cursor, cursor.copy(f"copy {table} ({r.COPY_COLUMNS}) from stdin (format {form})") as copy:
-        for begin in range(0, len(data), _BLOCK_BYTES):
-            copy.write(data[begin : begin + _BLOCK_BYTES])
-    return backlog.readings / (monotonic() - began_s)

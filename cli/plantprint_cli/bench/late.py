@@ -7,11 +7,15 @@ What is late goes the real way: chunk, broker, intake, accounting; the number is
 import json
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from urllib.error import HTTPError
 from urllib.request import urlopen
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
 
 from plantprint.factors import builtin_factors
 from plantprint.facts import Quality
@@ -24,7 +28,7 @@ from plantprint_collector import store
 from plantprint_collector.connection import connect
 
 _CHUNK_ROWS = 500
-_SETTLE_S = 900.0
+_STALLED_S = 120.0
 _SHOWN_S = 60.0
 
 
@@ -39,13 +43,15 @@ def run(servers: Servers, *, full: bool, size: Size | None = None) -> Json:
 def measure(servers: Servers, size: Size) -> Json:
     with fresh_database(servers.postgres.dsn) as dsn, connect(dsn, application="bench", timeout_s=600) as conn:
         plant = Plant(conn, servers, size)
-        plant.prepare(dsn)
+        with progress(f"{size.hours} hours of readings", size.hours) as told:
+            plant.prepare(dsn, told)
         env = servers.environment(dsn, PLANTPRINT_COLLECTOR_CLIENT_ID=f"bench-late-{secrets.token_hex(4)}")
         port = servers.instance.port("api")
         page = Page(plantprint(env, "serve", "--port", str(port)), servers.instance, f"http://127.0.0.1:{port}")
         began_s = time.monotonic()
         with Collector(env, servers.instance), page:
-            wait_until("the history is accounted", plant.settled, _SETTLE_S, poll_s=0.1)
+            with progress(f"{size.hours} hours accounted", size.hours) as told:
+                _settle(plant, told)
             first_s = time.monotonic() - began_s
             shown = Shown(conn, port)
             cases = {
@@ -115,7 +121,8 @@ def one_late_reading(plant: Plant, shown: Shown) -> Json:
 
 def outage(plant: Plant, shown: Shown) -> Json:
     """All meters say afterwards what they counted in the hour around the end of a batch."""
-    minutes = [m for m in range(plant.size.minutes) if plant.in_outage(m)]
+    every = np.arange(plant.size.minutes)
+    minutes = every[plant.in_outage(every)].tolist()
     late = [
         (meter, at_ms(minute), count_at(meter, minute), int(Quality.MEASURED))
         for minute in minutes
@@ -161,7 +168,7 @@ def store_charge(plant: Plant, shown: Shown) -> Json:
     """What a battery was charged with is told 20 h later; everything that came out of it since gets its source."""
     size = plant.size
     minutes = range(size.charge_min, size.minutes + 1)
-    late = [(plant.meters + 1, at_ms(m), plant.charged_at(m), int(Quality.MEASURED)) for m in minutes]
+    late = [(plant.meters + 1, at_ms(m), int(plant.charged_at(m)), int(Quality.MEASURED)) for m in minutes]
     # Batches wholly after the charge, but the last, which ends in an hour that is not settled.
     numbers = range(size.charge_min // BATCH_MIN + 1, size.minutes // BATCH_MIN - 1)
     wanted = {batch_name(0, n): plant.stored_kwh(n) for n in numbers}
@@ -169,6 +176,30 @@ def store_charge(plant: Plant, shown: Shown) -> Json:
         _send(plant, late)
         shown.wait("a late charge of a store", wanted, "night")
     return cost | {"late_readings": len(late)}
+
+
+def _settle(plant: Plant, told: Callable[[float], object]) -> None:
+    """Waits for the history; as long as hours come, however slow the machine is."""
+    done, since_s = -1, time.monotonic()
+    while not plant.settled():
+        now_done = plant.settled_hours()
+        if now_done > done:
+            done, since_s = now_done, time.monotonic()
+            told(done)
+        if time.monotonic() - since_s > _STALLED_S:
+            raise BenchError(
+                f"the history is accounted to hour {done} of {plant.size.hours}, then not for {_STALLED_S:.0f} s"
+            )
+        time.sleep(0.1)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[float], object]]:
+    """A bar on stderr where that is a terminal; yields what takes how much is done."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def _send(plant: Plant, rows: Sequence[chunk.Row]) -> None:

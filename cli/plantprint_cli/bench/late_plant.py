@@ -2,9 +2,10 @@
 
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,15 @@ from plantprint_collector.inbox import Table
 from plantprint_collector.readings import ReadingWriter
 
 EventBody = dict[str, str | int | float | None]
+Count = Any
+"""A minute of the history, or many as an array; and what a counter shows then."""
 
 SITE, AGENT = "bench", "gw"
 FACTOR = "cn.grid.2023.zhejiang"
 BATCH_MIN = 150
 _START_MS = parse_instant("2026-03-02T00:00:00Z")
 _MINUTE_MS = 60_000
+_PIECE_MIN = 6 * 60  # of history in one transaction
 _STAGGER_MIN = 3
 _OUTAGE_BEFORE_END_H = 16
 _EXCHANGE_BEFORE_END_H = 12
@@ -61,7 +65,7 @@ class Size:
         return (self.minutes - _OUTAGE_BEFORE_END_H * 60) // BATCH_MIN
 
 
-def count_at(meter: int, minute: int) -> int:
+def count_at(meter: int, minute: Count) -> Count:
     """What a counter shows, in hundredths of a kWh; it never runs evenly, so that a missing reading shows."""
     return 1000 + 20 * minute + minute * (meter + 3) % 7
 
@@ -83,20 +87,25 @@ class Plant:
 
     # ---- history
 
-    def prepare(self, dsn: str) -> None:
-        """Model, batches and readings, without what comes late."""
+    def prepare(self, dsn: str, told: Callable[[float], object]) -> None:
+        """Model, batches and readings, without what comes late; tells how many hours it has written."""
         self.apply_model(dsn, exchanged=False)
         for event in self._events():
             store.insert_event(self.conn, SITE, event)
         table = Table(chunk.table_hash(self.table), tuple(self.channels))
         ids = ChannelTables().declare(self.conn, SITE, AGENT, table)
         writer = ReadingWriter(staged_s=0)
-        for first in range(0, self.size.minutes + 1, 24 * 60):
-            rows = self._history(first, min(first + 24 * 60, self.size.minutes + 1))
+        for first in range(0, self.size.minutes + 1, _PIECE_MIN):
+            rows = self._history(first, min(first + _PIECE_MIN, self.size.minutes + 1))
             rows[:, 0] = ids[rows[:, 0]]
             writer.ensure_days(self.conn, set(np.unique(rows[:, 1] // (24 * HOUR_MS)).tolist()))
             with self.conn.transaction():
                 self.readings += writer.write(self.conn, [rows]).rows
+            told(min(first + _PIECE_MIN, self.size.minutes) / 60)
+
+    def settled_hours(self) -> int:
+        """How many hours of the history have been accounted."""
+        return int(scalar(self.conn, "select count(*) from accounted_hour where site = %s", (SITE,)))
 
     def settled(self) -> bool:
         """Everything known is worked in but the last hour, for which the exchanged meter is waited for."""
@@ -111,36 +120,33 @@ class Plant:
         minute = np.arange(first, last)
         parts = []
         for meter in range(self.meters):
-            known = np.array([not self._is_late(meter, int(m)) for m in minute])
+            known = ~self.in_outage(minute)
             if meter == 0:
-                known &= minute <= self.size.exchange_min
-            parts.append(_rows(meter, minute[known], [count_at(meter, int(m)) for m in minute[known]]))
+                known &= (minute <= self.size.exchange_min) & (minute != self.late_minute)
+            parts.append(_rows(meter, minute[known], count_at(meter, minute[known])))
         after = minute[minute >= self.size.exchange_min]
-        parts.append(_rows(self.meters, after, [self._exchanged_at(int(m)) for m in after]))
-        known = minute[minute < self.size.charge_min]
-        parts.append(_rows(self.meters + 1, known, [self.charged_at(int(m)) for m in known]))
-        parts.append(_rows(self.meters + 2, minute, [self.drawn_at(int(m)) for m in minute]))
+        parts.append(_rows(self.meters, after, self._exchanged_at(after)))
+        known = minute < self.size.charge_min
+        parts.append(_rows(self.meters + 1, minute[known], self.charged_at(minute[known])))
+        parts.append(_rows(self.meters + 2, minute, self.drawn_at(minute)))
         return np.concatenate(parts)
 
-    def _exchanged_at(self, minute: int) -> int:
+    def _exchanged_at(self, minute: Count) -> Count:
         """The new device counts from another register and as much as the old one would have."""
         return 5 + count_at(0, minute) - count_at(0, self.size.exchange_min)
 
-    def charged_at(self, minute: int) -> int:
+    def charged_at(self, minute: Count) -> Count:
         """What went into the store, in hundredths of a kWh: all of it in one hour, and enough for all that comes out."""
-        return 1000 + min(max(minute - self.size.charge_min, 0), 60) * self.size.minutes
+        return 1000 + np.clip(minute - self.size.charge_min, 0, 60) * self.size.minutes
 
-    def drawn_at(self, minute: int) -> int:
+    def drawn_at(self, minute: Count) -> Count:
         """What came out of the store, from the hour after the charge on."""
-        since = max(minute - self.size.charge_min - 60, 0)
+        since = np.maximum(minute - self.size.charge_min - 60, 0)
         return 1000 + 15 * since + since * 5 % 7
 
-    def _is_late(self, meter: int, minute: int) -> bool:
-        return self.in_outage(minute) or (meter == 0 and minute == self.late_minute)
-
-    def in_outage(self, minute: int) -> bool:
+    def in_outage(self, minute: NDArray[np.int64]) -> NDArray[np.bool_]:
         end = self.size.boundary * BATCH_MIN
-        return end - 20 <= minute < end + 40
+        return (end - 20 <= minute) & (minute < end + 40)
 
     def _events(self) -> Iterator[ProductionEvent]:
         for line in range(self.size.lines):
@@ -164,7 +170,7 @@ class Plant:
     def stored_kwh(self, number: int) -> Decimal:
         """What a batch of the first line really got out of the store."""
         start, end = self._span(0, number)
-        return Decimal(self.drawn_at(end) - self.drawn_at(start)) / 100
+        return Decimal(int(self.drawn_at(end) - self.drawn_at(start))) / 100
 
     def apply_model(self, dsn: str, *, exchanged: bool) -> None:
         file = self.servers.instance.path / "bench-plant.yaml"
@@ -213,7 +219,7 @@ class Plant:
                 "sources": sources, "stores": [battery], "meters": meters, "flows": flows}  # fmt: skip
 
 
-def _rows(channel: int, minutes: NDArray[np.int64], values: Sequence[int]) -> NDArray[np.int64]:
+def _rows(channel: int, minutes: NDArray[np.int64], values: Count) -> NDArray[np.int64]:
     found = np.zeros((len(minutes), 5), np.int64)
     found[:, 0], found[:, 1], found[:, 2], found[:, 3] = (
         channel,

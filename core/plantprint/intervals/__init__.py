@@ -11,28 +11,34 @@ from plantprint.intervals.gauges import gauge_hour
 from plantprint.intervals.grid import assemble, span_grid, unknown_besides
 from plantprint.intervals.powered import powered_counter
 from plantprint.intervals.series import (
+    ANY_VALUE,
     LOOKAHEAD,
     CounterState,
     MeterHour,
     MeterSeries,
+    Values,
     micro_per_step,
     span_readings,
+    values_of,
 )
 from plantprint.quantities import UnitError
 from plantprint.times import HOUR_MS
 
 __all__ = [
+    "ANY_VALUE",
     "LOOKAHEAD",
     "CounterState",
     "Feed",
     "MeterHour",
     "MeterSeries",
+    "Values",
     "binding_edges_ms",
     "binding_from_ms",
     "hour_feeds",
     "meter_hour",
     "meter_span",
     "span_readings",
+    "values_of",
 ]
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from plantprint.facts import Issue, Quality
 from plantprint.intervals.findings import Finding, issues_of
-from plantprint.intervals.grid import REGISTER_MAX, Grid, assemble, unknown_besides
-from plantprint.intervals.series import MeterHour, MeterSeries, rated_micro
+from plantprint.intervals.grid import Grid, assemble, unknown_besides
+from plantprint.intervals.series import REGISTER_MAX, MeterHour, MeterSeries, rated_micro
 from plantprint.plant.model import Meter
 from plantprint.quantities import round_half_even
 from plantprint.times import HOUR_MS

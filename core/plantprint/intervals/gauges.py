@@ -1,6 +1,5 @@
 """Hours of gauges: trapezoids between samples near each other, held values beside longer pauses, nothing in between."""
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -10,8 +9,8 @@ from numpy.typing import NDArray
 
 from plantprint.facts import Issue, Quality, Reading
 from plantprint.intervals.findings import Finding, issues_of
-from plantprint.intervals.grid import REGISTER_MAX, SAFE, Grid, Stretches, assemble, rounded, unknown_besides, whole
-from plantprint.intervals.series import CounterState, MeterHour, MeterSeries, rated_micro
+from plantprint.intervals.grid import Grid, Stretches, assemble, rounded, unknown_besides, whole
+from plantprint.intervals.series import CounterState, MeterHour, MeterSeries
 from plantprint.times import HOUR_MS
 
 # A measured rate that stays the same to the last digit over so many samples of one hour is a repeated one.
@@ -41,7 +40,7 @@ class _Samples:
 def gauge_hour(
     series: MeterSeries, micro_per_step_hour: Fraction, grid: Grid, base: CounterState | None, until_ms: int
 ) -> tuple[MeterHour, CounterState | None, list[Issue]]:
-    samples, findings = _samples(series, micro_per_step_hour, base)
+    samples, findings = _samples(series, base)
     findings.extend(_frozen(samples, grid))
     pieces = _pieces(samples, series.max_gap_ms)
     lowered: list[Stretches] = [
@@ -53,20 +52,17 @@ def gauge_hour(
     return hour, _last(samples, series, grid), issues_of(findings, series.meter.id, grid)
 
 
-def _samples(
-    series: MeterSeries, micro_per_step_hour: Fraction, base: CounterState | None
-) -> tuple[_Samples, list[Finding]]:
+def _samples(series: MeterSeries, base: CounterState | None) -> tuple[_Samples, list[Finding]]:
     """The samples that count, the carried one first, and what was wrong with others."""
-    value_max = min(SAFE, math.floor(REGISTER_MAX / micro_per_step_hour))
-    rated = series.meter.rated_per_hour
-    rated_max = value_max if rated is None else math.floor(rated_micro(rated) / micro_per_step_hour)
+    values = series.values
     after_ms = -1 if base is None else base.t_ms
     given = [r for r in series.readings if r.quality > Quality.MISSING and r.t_ms > after_ms]
-    good = [r for r in given if -value_max <= r.value <= min(value_max, rated_max)]
+    good = [r for r in given if values.counts(r)]
     findings: list[Finding] = []
     if len(good) < len(given):
-        findings += [_finding("reading-impossible", r) for r in given if abs(r.value) > value_max]
-        findings += [_finding("gauge-over-rated", r) for r in given if rated_max < r.value <= value_max]
+        impossible = [r for r in given if abs(r.value) > -values.least]
+        findings += [_finding("reading-impossible", r) for r in impossible]
+        findings += [_finding("gauge-over-rated", r) for r in given if values.most < r.value <= -values.least]
     findings += [_finding("gauge-negative", r) for r in good if r.value < 0]
     if base is not None:
         good.insert(0, Reading(base.t_ms, base.value, base.quality))

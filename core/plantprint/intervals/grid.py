@@ -8,10 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantprint.facts import Quality
-from plantprint.intervals.series import MeterHour
-
-SAFE = 2**62  # int64 with a bit to spare for a doubling
-REGISTER_MAX = 2**60  # millionths: no register, and no hour of a rate, comes near; the sentinels of devices do
+from plantprint.intervals.series import SAFE, MeterHour
 
 # Stretches of time that share a quality: start and end of each in milliseconds, and the quality.
 Stretches = tuple[NDArray[np.int64], NDArray[np.int64], int]

@@ -3,7 +3,6 @@
 A reading that leaves the register's course is held until the readings after it confirm or refute it, LOOKAHEAD at most.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -11,7 +10,6 @@ from typing import NamedTuple
 
 from plantprint.facts import Quality, Reading
 from plantprint.intervals.findings import Finding
-from plantprint.intervals.grid import REGISTER_MAX, SAFE
 from plantprint.intervals.series import LOOKAHEAD, CounterState, MeterSeries, rated_micro
 from plantprint.quantities import MICRO, round_half_even
 from plantprint.times import HOUR_MS
@@ -71,7 +69,7 @@ def rules_of(series: MeterSeries, micro_per_step: Fraction) -> Rules:
         modulus = round_half_even(steps.numerator, steps.denominator)
     if meter.rated_per_hour is not None:
         rise = rated_micro(meter.rated_per_hour) / micro_per_step / HOUR_MS
-    return Rules(modulus, rise, min(SAFE, math.floor(REGISTER_MAX / micro_per_step)))
+    return Rules(modulus, rise, series.values.most)
 
 
 def follow(rules: Rules, base: CounterState | None, facts: Sequence[Reading], channel: str) -> Course:

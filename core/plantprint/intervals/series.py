@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from functools import lru_cache
+from math import floor
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,27 @@ from plantprint.quantities import MICRO, UnitError, conversion, integral_unit
 
 # How many readings after the hour decide what happened at its edge; a suspicious reading is held for at most so many.
 # So a new reading can change hours from the one that holds the LOOKAHEAD-th reading before it, and none before that.
-# Those that are missing or withdrawn decide nothing and are not counted.
+# Those that are missing or withdrawn, or hold what no register or rate can (`Values`), decide nothing and are not counted.
 LOOKAHEAD = 4
+SAFE = 2**62  # int64 with a bit to spare for a doubling
+REGISTER_MAX = 2**60  # millionths: no register, and no hour of a rate, comes near; the sentinels of devices do
+
+
+class Values(NamedTuple):
+    """What a reading of a channel can be for a meter, in the channel's integers; the rest are sentinels, or absurd."""
+
+    least: int
+    most: int
+
+    def narrowed(self, other: "Values") -> "Values":
+        return Values(max(self.least, other.least), min(self.most, other.most))
+
+    def counts(self, reading: Reading) -> bool:
+        """Whether it decides anything."""
+        return reading.quality > Quality.MISSING and self.least <= reading.value <= self.most
+
+
+ANY_VALUE = Values(-(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +113,11 @@ class MeterSeries:
         return self.from_ms is None and self.to_ms is None and not self.following
 
     @property
+    def values(self) -> Values:
+        """What counts of its readings."""
+        return values_of(self.channel, self.meter, self.ratio)
+
+    @property
     def channel_mark(self) -> str:
         """What a carried state must agree with to be a base for these readings."""
         return f"{self.channel.key} {self.channel.kind} {self.channel.unit} {self.channel.decimals}"
@@ -114,17 +140,26 @@ class MeterHour:
     missing_ms: NDArray[np.int32]
 
 
-def span_readings(readings: Sequence[Reading], start_ms: int, end_ms: int, channel: Channel) -> tuple[Reading, ...]:
+def span_readings(
+    readings: Sequence[Reading], start_ms: int, end_ms: int, channel: Channel, values: Values
+) -> tuple[Reading, ...]:
     """Of a channel's readings in order of time those in (start, end], and those after it that tell about the span.
 
-    They are those up to the LOOKAHEAD-th that is not withdrawn, and every amount whose period begins before the end.
+    They are the first LOOKAHEAD that count, whatever stands between them, and every amount whose period begins before the
+    end. So what follows is bounded however many sentinels a device sends.
     """
     first, last = (bisect_right(readings, t_ms, key=_instant) for t_ms in (start_ms, end_ms))
     reach_ms, counted = end_ms + channel.period_s * 1000, 0
-    while last < len(readings) and (counted < LOOKAHEAD or readings[last].t_ms < reach_ms):
-        counted += readings[last].quality > Quality.MISSING
-        last += 1
-    return tuple(readings[first:last])
+    following: list[Reading] = []
+    for at in range(last, len(readings)):
+        reading = readings[at]
+        if counted == LOOKAHEAD and reading.t_ms >= reach_ms:
+            break
+        counts = values.counts(reading)
+        counted += counts and counted < LOOKAHEAD
+        if counts or reading.t_ms < reach_ms:
+            following.append(reading)
+    return (*readings[first:last], *following)
 
 
 def _instant(reading: Reading) -> int:
@@ -136,13 +171,35 @@ def rated_micro(rated_per_hour: Decimal) -> Fraction:
     return Fraction(rated_per_hour) * Fraction(12, 10) * MICRO
 
 
+def values_of(channel: Channel, meter: Meter, ratio: Decimal) -> Values:
+    """What counts of a channel's readings where it feeds a meter; all of it where it cannot, or where it tells amounts."""
+    return _values(channel, meter.unit, meter.rated_per_hour, ratio)
+
+
+@lru_cache(maxsize=16_384)
+def _values(channel: Channel, unit: str, rated_per_hour: Decimal | None, ratio: Decimal) -> Values:
+    try:
+        scale = _micro_per_step(channel, unit, ratio)
+    except UnitError:
+        return ANY_VALUE
+    most = min(SAFE, floor(REGISTER_MAX / scale))
+    if channel.kind == "counter":
+        return Values(0, most)
+    if channel.kind == "amount":
+        return ANY_VALUE
+    return Values(-most, most if rated_per_hour is None else min(most, floor(rated_micro(rated_per_hour) / scale)))
+
+
 def micro_per_step(series: MeterSeries) -> Fraction:
     """Millionths of the meter's unit in one step of the channel's integers (of a gauge: one step held for an hour).
 
     Raises `UnitError` when the channel cannot feed the meter: its unit does not convert, or an amount has no period.
     """
-    channel = series.channel
+    return _micro_per_step(series.channel, series.meter.unit, series.ratio)
+
+
+def _micro_per_step(channel: Channel, unit: str, ratio: Decimal) -> Fraction:
     if channel.kind == "amount" and channel.period_s <= 0:
         raise UnitError(f"channel {channel.key} declares amounts without a period")
-    unit = integral_unit(channel.unit) if channel.kind == "gauge" else channel.unit
-    return conversion(unit, series.meter.unit) * Fraction(series.ratio) * Fraction(MICRO, 10**channel.decimals)
+    told = integral_unit(channel.unit) if channel.kind == "gauge" else channel.unit
+    return conversion(told, unit) * Fraction(ratio) * Fraction(MICRO, 10**channel.decimals)

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from plantprint.factors import Factor
-from plantprint.facts import EventKind
+from plantprint.facts import PERIOD_S_MAX, EventKind
 from plantprint.plant.load import model_issues
 from plantprint.plant.model import ChannelRef, Id, Plant
 from plantprint.times import format_instant, hour_floor, parse_instant, to_ms
@@ -109,10 +109,15 @@ class StatedChannel(_Model):
     unit: str
     decimals: int = Field(ge=0, le=12)
     kind: Literal["counter", "gauge", "amount"]
-    period_s: int = Field(default=0, ge=0)
+    period_s: int = Field(default=0, ge=0, json_schema_extra={"maximum": PERIOD_S_MAX})
 
     @model_validator(mode="after")
     def _amounts_have_a_period(self) -> "StatedChannel":
+        if self.period_s > PERIOD_S_MAX:
+            raise ValueError(
+                f"period_s {self.period_s} is longer than a week ({PERIOD_S_MAX} s); give longer spans under `amounts`, "
+                "or as activity events"
+            )
         if self.kind == "amount" and not self.period_s:
             raise ValueError("a channel of amounts needs period_s; amounts of unlike periods are given under `amounts`")
         return self
@@ -171,7 +176,8 @@ class StatedEvent(_Fact):
 class StatedSeries(_Model):
     """Hourly factors per kWh as rows of [hour, direct kg, life cycle kg]; a source names the series as its factor.
 
-    `purpose` says which of the two is used: inventory the direct, footprint the life cycle. A row may hold one value.
+    `purpose` says which of the two is used where nobody asks: inventory the direct, footprint the life cycle. A row may hold
+    one value, which then serves that purpose only. A source with an `hourly` file takes the series of the file's name.
     """
 
     factor_id: str = Field(min_length=1)

@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from plantprint.factor_library import stated_factor
-from plantprint.factor_series import FactorSeries, HourIntensity
+from plantprint.factor_series import BOTH, FactorSeries, HourIntensity
 from plantprint.factors import Factor, FactorError, builtin_factors
 from plantprint.facts import Channel, Issue, ProductionEvent, Quality, Reading
-from plantprint.intervals import Feed, MeterHour, MeterSeries, binding_from_ms, hour_feeds, span_readings
+from plantprint.intervals import Feed, MeterHour, MeterSeries, binding_from_ms, hour_feeds, span_readings, values_of
 from plantprint.intervals.amounts import Quantity, quantities_hour
 from plantprint.intervals.grid import span_grid
 from plantprint.neutral.document import Facts, FactsError, StatedAmounts, StatedEvent, StatedSeries
@@ -104,12 +104,14 @@ class KnownFacts:
         """What feeds a meter under a binding, with the power that spreads it."""
         ratio = Decimal(feed.binding.ratio)
         channel, readings = self.series[feed.binding.channel]
-        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel)
+        values = values_of(channel, meter, ratio)
+        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel, values)
         fed = MeterSeries(channel, meter, ratio, window, feed.from_ms, feed.to_ms)
         if feed.binding.power is None or feed.binding.power not in self.series:
             return fed
         channel, readings = self.series[feed.binding.power]
-        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel)
+        values = values_of(channel, meter, ratio)
+        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel, values)
         return replace(fed, power=MeterSeries(channel, meter, ratio, window))
 
 
@@ -282,9 +284,18 @@ def _hourly(facts: Facts, known_at_ms: int | None) -> dict[str, FactorSeries]:
     found: dict[str, FactorSeries] = {}
     known = _known(facts.factor_series, known_at_ms)
     for number, block in sorted(known, key=lambda item: (item[1].known_at or -(2**62), item[0])):
-        hours = dict(found[block.factor_id].hours) if block.factor_id in found else {}
-        hours |= _hours(block, f"factor_series.{number}")
-        found[block.factor_id] = FactorSeries(block.factor_id, block.geography, block.source, hours, block.purpose)
+        before = found.get(block.factor_id)
+        hours = _hours(block, f"factor_series.{number}")
+        both = all(len(row) > 2 for row in block.rows)
+        found[block.factor_id] = FactorSeries(
+            block.factor_id,
+            block.geography,
+            block.source,
+            hours if before is None else {**before.hours, **hours},
+            block.purpose,
+            1 if before is None else before.version + 1,
+            (BOTH if both else frozenset((block.purpose,))) & (BOTH if before is None else before.serves),
+        )
     return found
 
 

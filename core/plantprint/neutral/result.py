@@ -24,6 +24,7 @@ def accounts_json(accounts: Accounts) -> dict[str, Any]:
         "until": format_instant(known.until_ms),
         "known_at": None if known.known_at_ms is None else format_instant(known.known_at_ms),
         "gwp_set": accounts.gwp_set or "as published",
+        "purpose": accounts.purpose or "any",
         "postings": [_posting(accounts, key, amount) for key, amount in sorted(accounts.net.items())],
         "accounted": _accounted(accounts),
         "accounts": [_account(accounts, *name, net) for name, net in accounts.by_account.items()],
@@ -99,20 +100,22 @@ def _batch(accounts: Accounts, name: str) -> dict[str, Any]:
     if accounts.market[0] is not None:
         other = footprint(net, sources, library, quantity, unit, replace(view, market=accounts.market[0]))
         bought = {"market_based_kg_co2e": other.kg_co2e, "market_based_kg_co2e_per_unit": other.kg_co2e_per_unit}
-    product = accounts.product(name)
+    product = accounts.product(name) if accounts.has_products else None
     missing_ms = accounts.missing_ms.get(name, 0)
     return {
         **result,
         **bought,
         "product": batch.product if batch else "",
         "missing_ms": missing_ms,
-        "incomplete": missing_ms > 0 or not result["complete"] or bool(product.reasons),
-        "product_footprint": product_json(product),
+        "incomplete": missing_ms > 0 or not result["complete"] or bool(product and product.reasons),
+        "product_footprint": None if product is None else product_json(product),
     }
 
 
 def _lots(accounts: Accounts) -> dict[str, Any]:
     """Lots that batches put out besides their own: co-products and scrap that is sold."""
+    if not accounts.has_products:
+        return {}
     made = {*accounts.production.batches, *(name for kind, name in accounts.by_account if kind == "batch")}
     return {lot: product_json(accounts.product(lot)) for lot in accounts.lots if lot not in made}
 

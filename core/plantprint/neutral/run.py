@@ -7,12 +7,14 @@ from functools import cached_property
 from plantprint.account import EMPTY_CARRY, HourAccount, account_hour
 from plantprint.ancestry import Ancestry, EventIndex
 from plantprint.contracts import market_of
+from plantprint.event_fields import plain_text
 from plantprint.factor_choice import as_known
-from plantprint.factors import Factor
+from plantprint.factors import Factor, Purpose
 from plantprint.facts import Issue
 from plantprint.gwp import GwpSet
 from plantprint.ledger import Net
 from plantprint.market import Market, site_import
+from plantprint.material_events import valid_events
 from plantprint.meter_slopes import sampled_hours
 from plantprint.neutral.document import Facts, FactsError
 from plantprint.neutral.known import KnownFacts, known_facts
@@ -33,6 +35,7 @@ class Accounts:
     production: Production
     known: KnownFacts
     gwp_set: GwpSet | None = None
+    purpose: Purpose | None = None
 
     @cached_property
     def net(self) -> Net:
@@ -61,8 +64,20 @@ class Accounts:
         """Location-based, and market-based where the plant has a market."""
         known, plant = self.known, self.graph.plant
         return Valuing(
-            plant, self.library, known.factors, self.gwp_set, known.known_at_ms, self.market[0], known.hourly
+            plant,
+            self.library,
+            known.factors,
+            self.gwp_set,
+            known.known_at_ms,
+            self.market[0],
+            known.hourly,
+            self.purpose,
         )
+
+    @property
+    def has_products(self) -> bool:
+        """An inventory has none: what suppliers and materials bring are footprints, which never enter it."""
+        return self.purpose != "inventory"
 
     @cached_property
     def by_account(self) -> dict[tuple[str, str], Net]:
@@ -89,7 +104,7 @@ class Accounts:
     @property
     def lots(self) -> list[str]:
         """Batches, and lots that something was put out as."""
-        put_out = {str(e.body["as_lot"]).strip() for e in self.genealogy.all() if e.body.get("as_lot")}
+        put_out = {plain_text(event, "as_lot") for event in valid_events(self.genealogy.all())}
         made = {account_id for kind, account_id in self.by_account if kind == "batch"}
         return sorted({*self.production.batches, *made, *put_out} - {""})
 
@@ -114,8 +129,13 @@ class Accounts:
         return replace(found, remarks=tuple(sorted({*found.remarks, *self.market[1]})))
 
 
-def account_facts(facts: Facts, known_at: str | None = None, gwp_set: GwpSet | None = None) -> Accounts:
-    """Accounts every hour from the first reading to `until`, from the facts known at `known_at` (None: all)."""
+def account_facts(
+    facts: Facts, known_at: str | None = None, gwp_set: GwpSet | None = None, purpose: Purpose | None = None
+) -> Accounts:
+    """Accounts every hour from the first reading to `until`, from the facts known at `known_at` (None: all).
+
+    Asked for a `purpose`, a source whose factor serves the other one has an unknown emission, and an issue.
+    """
     known = known_facts(facts, None if known_at is None else _instant(known_at))
     productions = {id(graph): reduce_events(known.events, graph) for _, graph in known.graphs}
     hours: list[HourAccount] = []
@@ -129,7 +149,7 @@ def account_facts(facts: Facts, known_at: str | None = None, gwp_set: GwpSet | N
         carry = account.carry
         hours.append(replace(account, issues=tuple(sorted({*account.issues, *wrong}))))
     graph = known.graph(known.until_ms)
-    return Accounts(tuple(hours), graph, productions[id(graph)], known, gwp_set)
+    return Accounts(tuple(hours), graph, productions[id(graph)], known, gwp_set, purpose)
 
 
 def _instant(text: str) -> int:

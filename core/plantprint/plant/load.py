@@ -1,7 +1,7 @@
 """Reading `plant.yaml`: every error with its line, its path and what to do, duplicate keys included."""
 
 import reprlib
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
@@ -44,8 +44,8 @@ def load_plant(text: str, place: str) -> Plant:
     return plant
 
 
-def inspect_plant(text: str) -> Inspection:
-    """Everything that can be said about a YAML text as a plant; never raises."""
+def inspect_plant(text: str, check: Callable[[Plant], Iterable[ModelIssue]] | None = None) -> Inspection:
+    """Everything that can be said about a YAML text as a plant, and what `check` adds to it; never raises."""
     document = _Document(text)
     plant = None
     if document.is_readable:
@@ -55,6 +55,7 @@ def inspect_plant(text: str) -> Inspection:
             document.report(model_issues(error))
         else:
             document.report(check_plant(plant))
+            document.report(() if check is None else check(plant))
     issues = tuple(sorted(document.issues))
     usable = all(issue.severity != "error" for issue in issues)
     return Inspection(plant if usable else None, issues)

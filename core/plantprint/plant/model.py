@@ -28,6 +28,8 @@ def _class_text(given: object) -> object:
     return str(given) if isinstance(given, int | Decimal) and not isinstance(given, bool) else given
 
 
+FileName = Annotated[str, StringConstraints(pattern=r"^[^\s./\\][^\s/\\]*(/[^\s./\\][^\s/\\]*)*$")]
+
 AccuracyClass = Annotated[
     str, BeforeValidator(_class_text), StringConstraints(pattern=r"^(A|B|C|(0\.[0-9]*[1-9]|[1-9][0-9]?(\.[0-9]+)?)S?)$")
 ]
@@ -116,10 +118,23 @@ class WorkCenter(_Model):
     work_units: tuple[WorkUnit, ...] = Field(min_length=1)
 
 
+class Hourly(_Model):
+    """Grid intensity by the hour: a CSV `file` beside plant.yaml, location-based; hours that it lacks take the source's factor.
+
+    `purpose` says which of its two values counts where nobody asks: inventory what plants emitted, footprint the life cycle.
+    `credit` is by whose word, as its licence asks for it. The file's name is the name of the series.
+    """
+
+    file: FileName
+    purpose: Literal["footprint", "inventory"]
+    credit: str = ""
+
+
 class Source(_Model):
     """Where an amount enters the boundary; `factor` names a row of the factor library, per `unit`.
 
-    `kwh_per_unit` (a fuel's heating value) lets a converter's efficiency be checked.
+    `hourly` comes before it, in the hours that its file has. `kwh_per_unit` (a fuel's heating value) lets a converter's
+    efficiency be checked.
     """
 
     id: Id
@@ -129,6 +144,12 @@ class Source(_Model):
     factor: str
     scope: Literal[1, 2, 3]
     kwh_per_unit: Decimal | None = Field(default=None, gt=0)
+    hourly: Hourly | None = None
+
+    @property
+    def series(self) -> str:
+        """The name that a series of hours must have to be this source's."""
+        return self.factor if self.hourly is None else self.hourly.file
 
 
 class Material(_Model):

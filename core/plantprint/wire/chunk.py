@@ -1,11 +1,13 @@
 r"""A chunk, the unit of delivery: a header line of JSON, a newline, the body; a CRC tells corruption from bad content.
 
-    {"v":1,"site":"s","agent":"gw1","epoch":"9f…","seq":7,"kind":"readings","n":2,"crc":123,"table":"ab…"}\n
+    {"v":3,"site":"s","agent":"gw1","epoch":"9f…","seq":7,"kind":"readings","n":2,"crc":123,"table":"ab…"}\n
     [[0,1764000000000,123456,3],[1,1764000000000,17,3]]
 
 Bodies by kind: `readings` rows of [channel index in the table, t_ms, value, quality]; `declare` a channel table;
 `events` production events; `gap` one record of what an agent had to drop. (agent, epoch, seq) is the chunk's identity.
-Version 2 says `"packing":"zstd"` and its body is packed; the CRC is that of the bytes as they are sent.
+The CRC is that of the lines site, agent, epoch, seq, kind, n, table, revision and packing, each with a newline, and of the
+body as it is sent. A body may be packed (`"packing":"zstd"`). Versions 1 (never packed) and 2 (always) are still read; their
+CRC was that of the body alone (decision 10).
 """
 
 import hashlib
@@ -16,11 +18,12 @@ from typing import Literal
 import msgspec
 import orjson
 
-from plantprint.facts import Channel, ChannelKind
-from plantprint.wire import CHUNK_BYTES_MAX, VERSION
+from plantprint.facts import PERIOD_S_MAX, Channel, ChannelKind
+from plantprint.wire import CHUNK_BYTES_MAX
 from plantprint.wire.packing import PackingAbsentError, PackingError, pack, unpack
 
-VERSION_PACKED = 2
+VERSION_WRITTEN = 3
+VERSIONS_READ = (1, 2, VERSION_WRITTEN)
 
 ChunkKind = Literal["readings", "declare", "events", "gap"]
 Row = tuple[int, int, int, int]
@@ -52,6 +55,14 @@ class ChunkHeader(msgspec.Struct, frozen=True, kw_only=True):
     table: str = ""
     revision: int = 0
     packing: Literal["zstd"] | msgspec.UnsetType = msgspec.UNSET
+
+    def checksum(self, body: bytes) -> int:
+        """What `crc` must be: a wrong `seq` that went unnoticed would make another chunk count as received."""
+        if self.v < VERSION_WRITTEN:
+            return zlib.crc32(body)
+        packing = "" if self.packing is msgspec.UNSET else self.packing
+        told = (self.site, self.agent, self.epoch, self.seq, self.kind, self.n, self.table, self.revision, packing)
+        return zlib.crc32(body, zlib.crc32("".join(f"{value}\n" for value in told).encode()))
 
 
 class ChannelDecl(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,9 +112,10 @@ def seal(
     packed = len(smaller) < len(body)
     body = smaller if packed else body
     header = ChunkHeader(
-        v=VERSION_PACKED if packed else VERSION, site=site, agent=agent, epoch=epoch, seq=seq, kind=kind, n=n,
-        crc=zlib.crc32(body), table=table, revision=revision, packing="zstd" if packed else msgspec.UNSET,
+        v=VERSION_WRITTEN, site=site, agent=agent, epoch=epoch, seq=seq, kind=kind, n=n, crc=0,
+        table=table, revision=revision, packing="zstd" if packed else msgspec.UNSET,
     )  # fmt: skip
+    header = msgspec.structs.replace(header, crc=header.checksum(body))
     payload = msgspec.json.encode(header) + b"\n" + body
     if len(payload) > CHUNK_BYTES_MAX:
         raise ValueError(f"a chunk of {len(payload)} bytes exceeds the limit of {CHUNK_BYTES_MAX}")
@@ -133,8 +145,8 @@ def unseal(payload: bytes, user_properties: Sequence[tuple[str, str]] = ()) -> t
         header = _header_decoder.decode(head)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UnreadableEnvelopeError(f"header: {error}") from error
-    if zlib.crc32(body) != header.crc:
-        raise UnreadableEnvelopeError("the body's CRC does not match its header")
+    if header.checksum(body) != header.crc:
+        raise UnreadableEnvelopeError("the CRC does not match what it stands for")
     if not 0 <= header.seq < 2**62 or not 0 <= header.n <= CHUNK_BYTES_MAX or not 0 <= header.revision < 2**15:
         raise UnreadableEnvelopeError("seq, n or revision out of range")
     expected: Mapping[str, str] = dict(properties(header))
@@ -160,9 +172,9 @@ def _check_version(head: bytes) -> None:
         version = orjson.loads(head).get("v")
     except (orjson.JSONDecodeError, AttributeError) as error:
         raise UnreadableEnvelopeError(f"header: {error}") from error
-    if version not in (VERSION, VERSION_PACKED):
+    if version not in VERSIONS_READ:
         if isinstance(version, int):
-            raise UnknownVersionError(f"wire version {version}; this program speaks {VERSION} and {VERSION_PACKED}")
+            raise UnknownVersionError(f"wire version {version}; this program reads {VERSIONS_READ}")
         raise UnreadableEnvelopeError("header without a version")
 
 
@@ -199,8 +211,13 @@ def decode_table(header: ChunkHeader, body: bytes) -> list[Channel]:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadBodyError(f"channel table: {error}") from error
     for decl in decls:
-        if not 0 <= decl.decimals <= 12 or decl.period_s < 0 or not 0 < len(decl.name) <= 200:
-            raise BadBodyError(f"channel {decl.name!r}: decimals must be 0 to 12, period_s not negative")
+        if not 0 <= decl.decimals <= 12 or not 0 < len(decl.name) <= 200:
+            raise BadBodyError(f"channel {decl.name!r}: decimals must be 0 to 12, a name has 1 to 200 characters")
+        if not 0 <= decl.period_s <= PERIOD_S_MAX:
+            remedy = "send what is known for longer spans as activity events"
+            raise BadBodyError(
+                f"channel {decl.name!r}: period_s {decl.period_s} is not within 0 to {PERIOD_S_MAX} (a week); {remedy}"
+            )
     return [Channel(header.agent, d.name, d.unit, d.decimals, d.kind, d.period_s) for d in decls]
 
 
