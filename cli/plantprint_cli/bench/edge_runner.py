@@ -23,7 +23,6 @@ from plantprint_edge.config import AgentConfig, ModbusTcpSource
 from plantprint_edge.decode import Block, plan_blocks
 from plantprint_edge.load import load_config
 from plantprint_edge.loop import new_loop
-from plantprint_edge.running import end_tasks
 
 WARM_S = 1.0
 START_S_MAX = 30.0
@@ -79,7 +78,7 @@ async def agent_polls(config: AgentConfig, seconds: float) -> Done:
 async def bare_polls(config: AgentConfig, seconds: float, *, single: bool) -> Done:
     """Rounds and points of a loop per connection that reads the same blocks and throws them away."""
     rounds = points = 0
-    counting = False
+    counting, going = False, True
 
     async def loop(source: ModbusTcpSource) -> None:
         nonlocal rounds, points
@@ -87,7 +86,7 @@ async def bare_polls(config: AgentConfig, seconds: float, *, single: bool) -> Do
         blocks = blocks_of(source, single=single)
         await client.connect()
         try:
-            while True:
+            while going:
                 await _round(client, blocks, source.unit_id)
                 rounds += counting
                 points += counting * len(source.points)
@@ -99,7 +98,9 @@ async def bare_polls(config: AgentConfig, seconds: float, *, single: bool) -> Do
     counting, started_s = True, time.process_time()
     await asyncio.sleep(seconds)
     counting, cpu_s = False, time.process_time() - started_s
-    await end_tasks(tasks)
+    # pymodbus waits by `wait_for`, which in Python 3.11 may swallow a cancellation that comes with the answer.
+    going = False
+    await asyncio.gather(*tasks)
     return Done(rounds, points, cpu_s)
 
 
