@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Coroutine, Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -12,6 +11,7 @@ import typer
 
 from plantprint_cli import edge_payload_commands
 from plantprint_cli.edge_dlt645 import probe_dlt645
+from plantprint_cli.edge_libraries import device_of, meters_of
 from plantprint_cli.edge_texts import print_device, print_report, print_status, report_json
 from plantprint_cli.errors import CommandError, need
 from plantprint_cli.logs import configure_logging
@@ -69,9 +69,9 @@ def meters(
     as_json: bool = JSON,
 ) -> None:
     """List the device types that ship, or explain one: registers, units, counters, sources."""
-    library = _library(meters_dir)
+    library = meters_of(meters_dir)
     if device_id:
-        device = _device(library, device_id)
+        device = device_of(library, device_id)
         print_device(device) if not as_json else typer.echo(device.model_dump_json(indent=1))
         return
     devices = [device for device in map(library.find, library.ids()) if device is not None]
@@ -101,10 +101,10 @@ def probe(
 
     Exit code 1 when something looks wrong, 2 when there is no answer. Nothing is ever written to a device.
     """
-    library, target = _library(meters_dir), _target(host, port, rtu, baud, parity, stop, timeout_s, unit)
+    library, target = meters_of(meters_dir), _target(host, port, rtu, baud, parity, stop, timeout_s, unit)
     if dlt645:
         raise typer.Exit(_run(target, probe_dlt645(target.address, dlt645, timeout_s, as_json=as_json)))
-    report, others = _run(target, _probe(target, library, _device(library, as_device) if as_device else None))
+    report, others = _run(target, _probe(target, library, device_of(library, as_device) if as_device else None))
     if as_json:
         typer.echo(json.dumps(report_json(report, others)))
     else:
@@ -127,8 +127,8 @@ def scan(
 ) -> None:
     """Ask every unit of a range whether it is there and what it looks like. Exit code 1 when nobody answers."""
     wanted = _range(units)
-    library, target = _library(meters_dir), _target(host, port, rtu, baud, parity, stop, timeout_s, wanted[0])
-    device = _device(library, as_device) if as_device else None
+    library, target = meters_of(meters_dir), _target(host, port, rtu, baud, parity, stop, timeout_s, wanted[0])
+    device = device_of(library, as_device) if as_device else None
     found = _run(target, _scan(target, wanted, library, device))
     if as_json:
         typer.echo(json.dumps([{"unit": unit, "looks_like": types} for unit, types in found]))
@@ -166,28 +166,6 @@ def status(config: Path = CONFIG, as_json: bool = JSON) -> None:
     else:
         print_status(said, age_s, alive=alive)
     raise typer.Exit(0 if alive else 1)
-
-
-def _library(meters_dir: Path | None) -> "Library":
-    need("apsw", "edge")
-    from plantprint_edge.meters import SHIPPED, read_library
-    from plantprint_edge.yamlfile import ConfigError
-
-    try:
-        return read_library(meters_dir) if meters_dir else SHIPPED
-    except ConfigError as error:
-        raise CommandError(str(error)) from error
-
-
-def _device(library: "Library", device_id: str) -> "Device":
-    device = library.find(device_id)
-    if device is None:
-        alike = [known for known in library.ids() if device_id.lower() in known] or get_close_matches(
-            device_id.lower(), library.ids()
-        )
-        hint = f", among them {', '.join(alike)}" if alike else ""
-        raise CommandError(f"no device type {device_id!r}; `plantprint edge meters` lists them{hint}")
-    return device
 
 
 def _target(

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from plantprint_cli.edge_libraries import mapping_of, mappings_of
 from plantprint_cli.errors import CommandError, need
 
 if TYPE_CHECKING:
-    from plantprint_edge.mappings import Mapping, Mappings
+    from plantprint_edge.mappings import Mapping
     from plantprint_edge.payloads import Decoded
 
 MAPPINGS_DIR = typer.Option(
@@ -31,9 +32,9 @@ def mappings(
     as_json: bool = JSON,
 ) -> None:
     """List the mappings of MQTT payloads that ship, or explain one: topics, values, units, examples, sources."""
-    library = _library(mappings_dir)
+    library = mappings_of(mappings_dir)
     if mapping_id:
-        mapping = _mapping(library, mapping_id)
+        mapping = mapping_of(library, mapping_id)
         _print_mapping(mapping) if not as_json else typer.echo(mapping.model_dump_json(indent=1))
         return
     known = [mapping for mapping in map(library.find, library.ids()) if mapping is not None]
@@ -71,7 +72,7 @@ def try_payload(
         if config is not None:
             found = _with_config(config, topic, body, retained=retained, as_json=as_json)
         else:
-            mapping = _mapping(_library(mappings_dir), mapping_id)
+            mapping = mapping_of(mappings_of(mappings_dir), mapping_id)
             found = _with_mapping(mapping, topic, body, timezone, base, births, is_hex=is_hex, as_json=as_json)
     except PayloadError as error:
         raise CommandError(str(error)) from error
@@ -179,24 +180,6 @@ def _print_mapping(mapping: "Mapping") -> None:
         typer.echo(f"  note          {note}")
     for source in mapping.sources:
         typer.echo(f"  source        {source}")
-
-
-def _library(mappings_dir: Path | None) -> "Mappings":
-    need("apsw", "edge")
-    from plantprint_edge.mappings import SHIPPED, read_mappings
-    from plantprint_edge.yamlfile import ConfigError
-
-    try:
-        return read_mappings(mappings_dir) if mappings_dir else SHIPPED
-    except ConfigError as error:
-        raise CommandError(str(error)) from error
-
-
-def _mapping(library: "Mappings", mapping_id: str) -> "Mapping":
-    mapping = library.find(mapping_id)
-    if mapping is None:
-        raise CommandError(f"no mapping {mapping_id!r}; `plantprint edge mappings` lists them")
-    return mapping
 
 
 def _zone(mapping: "Mapping", timezone: str | None) -> Any:

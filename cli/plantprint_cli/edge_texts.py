@@ -82,8 +82,12 @@ def print_status(said: dict[str, Any], age_s: float, *, alive: bool) -> None:
             f"  LOSS     {outbox['lost_rows']} readings lost; full: {outbox['full'] or 'no longer'}",
             fg=typer.colors.RED,
         )
+    if doubtful := outbox.get("doubtful_rows"):
+        typer.secho(f"  DOUBT    {doubtful} readings may be lost: the outbox cannot be read", fg=typer.colors.RED)
     link = "connected" if uplink["connected"] else "NOT CONNECTED"
     typer.echo(f"  broker   {link}; last acknowledgement {uplink['last_ack_at'] or 'never'}")
+    if trouble := uplink.get("trouble"):
+        typer.secho(f"  UNHEARD  {trouble}", fg=typer.colors.RED)
     _print_alarms(said)
     for source in said["sources"]:
         share, latency = source["failed_share"], source["latency_ms"]

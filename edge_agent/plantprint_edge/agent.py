@@ -146,7 +146,12 @@ class Agent:
         replays = self._readers.of(ReplayReader) if self._readers else []
         problems = [one for one in replays if isinstance(one.reader, ReplayReader) and one.reader.problem]
         stats = self._committer.stats
-        log.info("agent_stopped", undelivered_chunks=stats.unacked_chunks, lost_chunks=stats.lost_chunks)
+        log.info(
+            "agent_stopped",
+            undelivered_chunks=stats.unacked_chunks,
+            lost_chunks=stats.lost_chunks,
+            lost_rows=stats.lost_rows,
+        )
         return EXIT_REPLAY if problems else EXIT_OK
 
     def _serve_pages(self) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import apsw
 import structlog
 
+from plantprint.times import format_instant
 from plantprint_edge.clock import wall_ms
 from plantprint_edge.config import OutboxLimits
 from plantprint_edge.diskfile import DamagedError
@@ -27,6 +28,7 @@ T = TypeVar("T")
 GROUP_MAX = 256
 PURGES_MAX = 20
 UNUSABLE = "outbox file unusable"
+IN_DOUBT = "outbox file unusable at the stop"
 _DISK_ERRORS = (apsw.Error, DamagedError, OSError)
 
 
@@ -135,10 +137,23 @@ class Committer:
                 self._working = group
                 results = self._commit(group)
                 self._loop.call_soon_threadsafe(self._tell, group, results, self._read_stats())
+        self._settle_doubt()
+        self._loop.call_soon_threadsafe(self._tell, [], [], self._read_stats())
         try:
             self._outbox.close()
         except _DISK_ERRORS as error:
             log.warning("outbox_close_failed", reason=str(error), remedy="committed chunks are safe; check the disk")
+        for gap in self._outbox.unreported:
+            remedy = "note it: the outbox could not, so the ledger will show no gap for it; check the disk"
+            log.error(
+                "loss_not_reported",
+                reason=gap.reason,
+                lost_chunks=gap.lost_chunks,
+                lost_rows=gap.lost_rows,
+                from_at=format_instant(gap.from_ms),
+                to_at=format_instant(gap.to_ms),
+                remedy=remedy,
+            )
 
     def _take(self) -> tuple[list[_Operation], bool]:
         """What waits, at most a group; empty after `retry_s` without work. Second: whether to stop."""
@@ -216,6 +231,21 @@ class Committer:
                 for draft in drafts:
                     self._outbox.lose(draft, UNUSABLE)
 
+    def _settle_doubt(self) -> None:
+        """At the stop: a last look into the file, and what cannot be known now counts as lost."""
+        if not self._doubt or self._restore(self._revive):
+            return
+        _, drafts = self._doubt
+        self._doubt = None
+        for draft in drafts:
+            self._outbox.lose(draft, IN_DOUBT)
+        log.error(
+            "chunks_in_doubt",
+            chunks=len(drafts),
+            rows=sum(draft.n for draft in drafts),
+            remedy="counted as lost; once the disk is repaired, the next start sends them if the file holds them",
+        )
+
     def _restore(self, cure: Callable[[], None]) -> bool:
         """Whether the outbox can be used after `cure`; if not, the next group tries again."""
         try:
@@ -242,6 +272,8 @@ class Committer:
         except _DISK_ERRORS:
             lost_chunks, lost_rows = self._outbox.lost
             stats = replace(self.stats, lost_chunks=lost_chunks, lost_rows=lost_rows)
+        drafts = self._doubt[1] if self._doubt else []
+        stats = replace(stats, doubtful_chunks=len(drafts), doubtful_rows=sum(draft.n for draft in drafts))
         return stats if self._usable else replace(stats, full=UNUSABLE)
 
     # --- back in the loop ---------------------------------------------------------------------------------------------

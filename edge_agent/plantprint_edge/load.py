@@ -1,7 +1,8 @@
-"""Reading `agent.yaml`: every problem at once, each with file, line and remedy."""
+"""Reading `agent.yaml`: all problems of its form at once, then all of its meaning, each with file, line and remedy."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from plantprint_edge.channels import (
     SerialLine,
     all_channels,
     channels_of,
+    device_of,
     modbus_point,
     modbus_reads,
     ratio_reads,
@@ -70,9 +72,11 @@ def load_config(path: Path, environ: Mapping[str, str] | None = os.environ) -> A
         # A list whose items are wrong is also called too short.
         found = [e for e in error.errors() if not (e["type"] == "too_short" and e["input"])]
         raise ConfigError([_problem(document, details) for details in found]) from None
-    for check in (_unusable_parts, _channel_problems):
-        if problems := [f"{document.place(at)}: {message}" for at, message in check(config, environ)]:
-            raise ConfigError(problems)
+    problems = list(_unusable_parts(config, environ))
+    # What cannot be read has no channels yet.
+    problems += _channel_problems(config, {at[1] for at, _ in problems if at[0] == "sources"})
+    if problems:
+        raise ConfigError([f"{document.place(at)}: {message}" for at, message in problems])
     return config
 
 
@@ -145,6 +149,11 @@ def _broker_problems(brokers: Iterable[tuple[Location, Broker]], environ: Mappin
 
 
 def _point_problems(source: ModbusSource) -> Iterator[Problem]:
+    try:
+        device_of(source)
+    except ValueError as error:
+        yield ("device",), str(error)
+        return
     bad = False
     for j, point in enumerate(source.points):
         try:
@@ -193,12 +202,14 @@ def _lines_of(source: Source) -> Iterator[tuple[str, str, str]]:
             yield "port", f"{source.host}:{source.port}", "DL/T 645"
 
 
-def _channel_problems(config: AgentConfig, _: Mapping[str, str] | None) -> Iterator[Problem]:
-    """Names that stand twice, and channels whose kind and unit do not fit each other."""
+def _channel_problems(config: AgentConfig, unusable: AbstractSet[str | int]) -> Iterator[Problem]:
+    """Names that stand twice, and channels whose kind and unit do not fit each other; of sources not `unusable`."""
     owners: dict[str, str] = {}
     for i, source in enumerate(config.sources):
         if source.name in (other.name for other in config.sources[:i]):
             yield ("sources", i, "name"), f"source {source.name!r} stands twice; give each source its own name"
+        if i in unusable:
+            continue
         for location, channel in zip(_channel_locations(source), channels_of(source, config.agent), strict=True):
             at: Location = ("sources", i, *location)
             if channel.name in owners:
@@ -207,7 +218,7 @@ def _channel_problems(config: AgentConfig, _: Mapping[str, str] | None) -> Itera
             if problem := _unfit(channel):
                 yield at, f"channel {channel.name!r}: {problem}"
     # A chunk also has a header line.
-    if any(len(table.body) > CHUNK_BYTES_MAX - 1024 for table in tables(all_channels(config))):
+    if not unusable and any(len(table.body) > CHUNK_BYTES_MAX - 1024 for table in tables(all_channels(config))):
         yield ("sources",), "the names of the channels are too long to be declared in one message; shorten them"
 
 

@@ -142,6 +142,11 @@ class Outbox:
         """Chunks and rows lost since the start, also while the file cannot be read."""
         return self._memory.lost_chunks, self._memory.lost_rows
 
+    @property
+    def unreported(self) -> Collection[Gap]:
+        """Losses that no gap chunk has reported, and that the file has not taken either: a stop forgets them."""
+        return self._memory.unsaved.values()
+
     def holds(self, epoch: str, seq: int) -> bool:
         return bool(self._file.value("select exists (select 1 from chunk where epoch = ? and seq = ?)", (epoch, seq)))
 
@@ -151,7 +156,8 @@ class Outbox:
             self._record(loss(self._full, draft.from_ms, draft.to_ms, 1, draft.n))
             self._count(1, draft.n)
             return None
-        self._write_gaps()
+        if self._memory.pending or self._memory.unsaved:
+            self._write_gaps()
         return self._insert(draft)
 
     def report_losses(self) -> None:
@@ -271,17 +277,9 @@ class Outbox:
         return [Stored(*row) for row in self._file.rows(sql, (after, upto, limit))]
 
     def declares(self) -> list[Stored]:
-        """The newest copy of every channel table that is current or that an undelivered chunk refers to."""
-        chunks = []
-        for name, newest in self._file.rows(
-            "select table_hash, max(id) from chunk where kind = 'declare' group by table_hash order by 2"
-        ):
-            referred = (
-                "select exists (select 1 from chunk where table_hash = ? and kind = 'readings' and acked_ms is null)"
-            )
-            if name in self._tables or self._file.value(referred, (name,)):
-                chunks += [Stored(*row) for row in self._file.rows(f"{STORED} where id = ?", (newest,))]
-        return chunks
+        """The newest copy of every channel table; one that nothing undelivered needs is sent in vain, and soon deleted."""
+        newest = "(select max(id) from chunk where kind = 'declare' group by table_hash)"
+        return [Stored(*row) for row in self._file.rows(f"{STORED} where id in {newest} order by id")]
 
     def acknowledge(self, received: Mapping[str, Sequence[tuple[int, int]]], at_ms: int) -> int:
         """Mark what a store holds as delivered; returns how many chunks newly were. Foreign epochs match nothing."""

@@ -15,9 +15,10 @@ create table if not exists chunk (
     unique (epoch, seq)
 ) strict;
 create index if not exists chunk_acked on chunk (acked_ms);
--- Earlier versions had it; every chunk was entered in it, and only acknowledgements read it.
+create index if not exists chunk_declare on chunk (table_hash) where kind = 'declare';
+-- Earlier versions had these; every chunk was entered in them, and only a few are ever looked for.
 drop index if exists chunk_unacked;
-create index if not exists chunk_table on chunk (kind, table_hash);
+drop index if exists chunk_table;
 -- Apart, because SQLite writes a whole row anew to mark it as acknowledged.
 create table if not exists payload (id integer primary key, bytes blob not null) strict;
 create table if not exists loss (
@@ -37,7 +38,8 @@ and id between (select id from chunk where epoch = ?2 and seq >= ?3 order by seq
            and (select id from chunk where epoch = ?2 and seq <= ?4 order by seq desc limit 1)
 """
 STORED = "select id, epoch, seq, n, table_hash, bytes from chunk join payload using (id)"
-# A channel table stays while it is current, or a stored chunk refers to it; an older copy of the same table need not.
+# A channel table stays while it is current, or a stored chunk refers to it; an older copy of the same table need not. Chunks
+# that refer to a table which is no longer current are among the oldest, where the search for one (`r`) begins.
 PURGEABLE = """
 select id from chunk as c where acked_ms < ? and (
     kind <> 'declare'

@@ -25,6 +25,8 @@ def unready(now: Snapshot) -> list[str]:
         problems.append(f"{now.outbox.full}: readings are being lost; free or repair the disk, see docs/edge.md")
     if not now.uplink.connected:
         problems.append("the broker is not connected: readings wait in the outbox; see the log line broker_unreachable")
+    if now.uplink.trouble:
+        problems.append(now.uplink.trouble)
     if not now.clock.dates:
         problems.append(
             f"this machine does not know the time: {now.clock.undated_rows} readings wait in memory; set it"

@@ -32,7 +32,10 @@ class Stored(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What the outbox holds and has lost since the start. `generation` changes when a damaged file was replaced."""
+    """What the outbox holds and has lost since the start. `generation` changes when a damaged file was replaced.
+
+    Chunks are in doubt after a commit that failed on a file which cannot be read since: stored or lost, nobody knows yet.
+    """
 
     epoch: str = ""
     generation: int = 0
@@ -44,6 +47,8 @@ class Stats:
     lost_chunks: int = 0
     lost_rows: int = 0
     gap_chunks: int = 0
+    doubtful_chunks: int = 0
+    doubtful_rows: int = 0
 
 
 def loss(reason: str, from_ms: int, to_ms: int, chunks: int, rows: int) -> Gap:

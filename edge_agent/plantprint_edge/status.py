@@ -137,6 +137,7 @@ class Metrics(Collector):
             ("outbox_unacked_chunks", "Chunks that the collector has not acknowledged", now.outbox.unacked_chunks),
             ("outbox_used_bytes", "Bytes of the outbox in use", now.outbox.used_bytes),
             ("outbox_full", "1 while readings are lost for want of room", int(bool(now.outbox.full))),
+            ("doubtful_rows", "Readings that may be lost: the outbox cannot be read", now.outbox.doubtful_rows),
             ("clock_known", "1 while this machine knows the time", int(now.clock.dates)),
             ("undated_rows", "Readings in memory that wait for the time", now.clock.undated_rows),
         ):

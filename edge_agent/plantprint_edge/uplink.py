@@ -29,11 +29,12 @@ log = structlog.get_logger(__name__)
 
 REFUSED = 0x80
 NOBODY_SUBSCRIBES = 0x10
+UNHEARD = "no collector subscribes: start that of this site; readings wait in the outbox"
 
 
 @dataclass(slots=True)
 class UplinkCounts:
-    """What happened since the start."""
+    """What happened since the start; `trouble` is why what is published now reaches nobody, with a remedy."""
 
     connected: bool = False
     connections: int = 0
@@ -44,6 +45,7 @@ class UplinkCounts:
     unheard: int = 0
     store_changes: int = 0
     last_ack_ms: int | None = None
+    trouble: str = ""
 
 
 class Uplink:
@@ -133,7 +135,7 @@ class Uplink:
         return link
 
     async def _use(self, link: Link) -> None:
-        self.counts.connected = True
+        self.counts.connected, self.counts.trouble = True, ""
         self.counts.connections += 1
         log.info("uplink_connected", undelivered_chunks=self._committer.stats.unacked_chunks)
         try:
@@ -144,7 +146,7 @@ class Uplink:
                 remedy = "another agent of this site has the same id; give each its own"
             log.warning("uplink_lost", reason=str(error), remedy=remedy)
         finally:
-            self.counts.connected = False
+            self.counts.connected, self.counts.trouble = False, ""
             if self._stopping or self._reconnect:
                 self._publish_state(link, online=False)
             await link.close()
@@ -247,6 +249,9 @@ class Uplink:
         elif code != self._last_refusal and code == NOBODY_SUBSCRIBES:
             log.warning("no_collector", remedy="start the collector of this site; chunks wait in the outbox")
         self._last_refusal = code
+        self.counts.trouble = UNHEARD if code == NOBODY_SUBSCRIBES else ""
+        if code >= REFUSED:
+            self.counts.trouble = f"the broker refuses what is published ({hex(code)} {text}): check its ACL and limits"
         self.counts.refused += code >= REFUSED
         self.counts.unheard += code == NOBODY_SUBSCRIBES
         if self._delete_on == "puback" and code < REFUSED:

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,9 @@ def test_what_loses_readings_or_keeps_them_back_is_told_with_a_remedy() -> None:
         ClockState(dates=False),
         (),
     )
+    unheard = replace(good, uplink=UplinkCounts(connected=True, trouble="no collector subscribes"))
     assert pages.unready(good) == []
+    assert pages.unready(unheard) == ["no collector subscribes"]
     told = pages.unready(bad)
     assert len(told) == 4
     assert "disk full: readings are being lost" in told[0]

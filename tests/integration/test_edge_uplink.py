@@ -143,10 +143,12 @@ async def _waits_without_a_collector(tmp_path: Path, url: str, site: str) -> Non
     async with rig(tmp_path, url, site) as edge:
         await edge.send(30)
         await eventually(lambda: edge.uplink.counts.unheard > 0, "the broker says that nobody listens")
+        assert "start" in edge.uplink.counts.trouble
         assert edge.committer.stats.unacked_chunks == 31
         with MemoryCollector(url, site) as collector:
             await edge.until_delivered()
             assert complete(collector, 300)
+            assert not edge.uplink.counts.trouble
 
 
 async def test_a_restored_store_gets_everything_kept_once_more(tmp_path: Path, broker_url: str, site: str) -> None:

@@ -156,6 +156,22 @@ async def test_a_dead_disk_costs_a_counted_loss_and_never_the_agent(tmp_path: Pa
         assert committer.stats.lost_chunks >= 1
 
 
+async def test_chunks_in_doubt_are_shown_and_at_a_stop_on_a_dead_disk_counted_as_lost(
+    tmp_path: Path, disk: Disk
+) -> None:
+    """The commit may have arrived: the next start sends what the file holds, and a loss told in vain is no silent one."""
+    async with running(tmp_path, retry_s=0.01) as committer:
+        await committer.append(draft(0))
+        disk.failing = apsw.IOError
+        assert await committer.append(draft(1)) is None
+        assert (committer.stats.doubtful_chunks, committer.stats.doubtful_rows) == (1, 1)
+        assert committer.stats.lost_chunks == 0
+    assert (committer.stats.doubtful_chunks, committer.stats.lost_chunks, committer.stats.lost_rows) == (0, 1, 1)
+    disk.failing = None
+    async with running(tmp_path) as committer:
+        assert await kinds(committer) == ["readings"] * 2
+
+
 async def test_a_full_disk_costs_a_counted_loss_and_recovers_by_itself(tmp_path: Path, disk: Disk) -> None:
     async with running(tmp_path) as committer:
         await committer.append(draft(0))

@@ -93,7 +93,7 @@ def test_a_unit_other_than_the_devices_is_converted_exactly(tmp_path: Path) -> N
         ("site: s\n", "site: s\nsite: t\n", "3: key 'site' stands twice (first in line 2); remove one of them"),
         ("host: 10.0.0.5", "hots: 10.0.0.5", "8: sources.0.modbus.hots: is not a known key"),
         ("source: modbus", "source: canbus", "6: sources.0: each source needs `source: modbus`"),
-        ("device: eastron_sdm630", "device: eastron", "11: device 'eastron' is not in the library; known are abb"),
+        ("device: eastron_sdm630", "device: eastron", "9: device 'eastron' is not in the library; known are abb"),
         (
             "point: power_active,",
             "point: power,",
@@ -159,6 +159,12 @@ def test_the_level_of_a_store_may_be_told_as_an_amount(tmp_path: Path, unit: str
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     found = problems(tmp_path, changed("host: 10.0.0.5", "port: 0").replace("decimals: 2", "decimals: 20"))
     assert [f.split(":")[0] for f in found] == ["6", "8", "29"]
+
+
+def test_what_a_source_names_in_vain_hides_no_mistake_of_another(tmp_path: Path) -> None:
+    found = problems(tmp_path, changed("device: eastron_sdm630", "device: eastron").replace("unit: kg,", "unit: kgs,"))
+    assert [f.split(":")[0] for f in found] == ["9", "19"]
+    assert "'kgs' is not known" in found[1]
 
 
 def test_a_secret_is_taken_from_file_or_environment_and_never_shown(tmp_path: Path) -> None:

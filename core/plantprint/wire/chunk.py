@@ -61,8 +61,11 @@ class ChunkHeader(msgspec.Struct, frozen=True, kw_only=True):
         if self.v < VERSION_WRITTEN:
             return zlib.crc32(body)
         packing = "" if self.packing is msgspec.UNSET else self.packing
-        told = (self.site, self.agent, self.epoch, self.seq, self.kind, self.n, self.table, self.revision, packing)
-        return zlib.crc32(body, zlib.crc32("".join(f"{value}\n" for value in told).encode()))
+        told = (
+            f"{self.site}\n{self.agent}\n{self.epoch}\n{self.seq}\n{self.kind}\n"
+            f"{self.n}\n{self.table}\n{self.revision}\n{packing}\n"
+        )
+        return zlib.crc32(body, zlib.crc32(told.encode()))
 
 
 class ChannelDecl(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +86,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+_header_encoder = msgspec.json.Encoder()
 _header_decoder = msgspec.json.Decoder(ChunkHeader)
 _rows_decoder = msgspec.json.Decoder(list[Row])
 _table_decoder = msgspec.json.Decoder(list[ChannelDecl])
@@ -115,8 +119,9 @@ def seal(
         v=VERSION_WRITTEN, site=site, agent=agent, epoch=epoch, seq=seq, kind=kind, n=n, crc=0,
         table=table, revision=revision, packing="zstd" if packed else msgspec.UNSET,
     )  # fmt: skip
-    header = msgspec.structs.replace(header, crc=header.checksum(body))
-    payload = msgspec.json.encode(header) + b"\n" + body
+    # Nobody else has seen it yet, and a copy would cost as much as the rest of the header.
+    msgspec.structs.force_setattr(header, "crc", header.checksum(body))
+    payload = _header_encoder.encode(header) + b"\n" + body
     if len(payload) > CHUNK_BYTES_MAX:
         raise ValueError(f"a chunk of {len(payload)} bytes exceeds the limit of {CHUNK_BYTES_MAX}")
     return header, payload
