@@ -42,6 +42,9 @@ class LoadSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PLANTPRINT_", frozen=True)
 
     site: str = Field(default="load", description="Site id the readings belong to.")
+    clock: SiteClock = Field(
+        default=SiteClock(), description="The site's clock as JSON; readings are dated by it, at the pace of wall time."
+    )
     mqtt_url: str = Field(default="mqtt://127.0.0.1:1883", description="The broker.")
     load_agents: int = Field(default=4, gt=0, le=256, description="Gateways, each with its own connection.")
     load_meters: int = Field(default=2000, gt=0, description="Meters of all gateways together.")

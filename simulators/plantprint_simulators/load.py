@@ -48,6 +48,7 @@ class Gateway:
         self.rows_sent = self.rows_acked = self.chunks_sent = self.chunks_resent = self.reconnects = 0
         self.rows_due = 0
         self._settings = settings
+        self._ahead_us = ahead_us(settings)
         self._meters = meters
         self._latency = latency
         self._epoch = secrets.token_hex(8)
@@ -59,13 +60,14 @@ class Gateway:
     async def make(self, start_us: int, end_us: int) -> None:
         """Declares the channels and cuts the readings of [start_us, end_us) into chunks as they fall due."""
         settings = self._settings
+        start_us, end_us = start_us + self._ahead_us, end_us + self._ahead_us
         made = tables(self.name, self._meters, settings.load_hz, start_us, settings.load_seed)
         self.rows_due = sum(table.count(end_us) for table in made)
         for table in made:
             await self._add("declare", table.body, len(table.steps), start_us // 1000, table.hash)
         for from_us in range(start_us, end_us, settings.load_flush_ms * 1000):
             to_us = min(from_us + settings.load_flush_ms * 1000, end_us)
-            await asyncio.sleep(to_us / 1e6 - time.time())
+            await asyncio.sleep((to_us - self._ahead_us) / 1e6 - time.time())
             for table in made:
                 await self._add_rows(table, from_us, to_us)
 
@@ -132,7 +134,7 @@ class Gateway:
                     self._outgoing.put_nowait(seq)
 
     async def _settle(self, ack: messages.Ack) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._settings.clock.now_ms(time.time_ns() // 1_000_000)
         ranges = ack.received.get(self._epoch, [])
         done = [seq for seq in self._open if any(low <= seq <= high for low, high in ranges)]
         for seq in done:
@@ -143,6 +145,13 @@ class Gateway:
         if done:
             async with self._changed:
                 self._changed.notify_all()
+
+
+def ahead_us(settings: LoadSettings) -> int:
+    """By how much the site's time is ahead of the machine's; raises `SimulatorError` for a clock of another pace."""
+    if settings.clock.kind == "data" or settings.clock.speed != 1:
+        raise SimulatorError("clock: load is made at the pace of wall time; leave PLANTPRINT_CLOCK out, or use speed 1")
+    return settings.clock.now_ms(0) * 1000
 
 
 def run_load(settings: LoadSettings, verify: Verify | None = None) -> LoadReport:
@@ -174,7 +183,7 @@ async def load(settings: LoadSettings, verify: Verify | None = None) -> LoadRepo
     stored = await verify(
         Sent(
             site=settings.site, agents=tuple(gateway.name for gateway in gateways), rows=report.rows_sent,
-            first_ms=start_us // 1000, last_ms=end_us // 1000,
+            first_ms=settings.clock.now_ms(start_us // 1000), last_ms=settings.clock.now_ms(end_us // 1000),
         )
     )  # fmt: skip
     lost = report.rows_sent - (stored.rows - stored.duplicates)

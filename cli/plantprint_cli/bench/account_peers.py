@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from plantprint.allocation import UnitPart, allocate_totals, segments
+from plantprint.allocation import segments
 from plantprint.divide_arrays import Ints
-from plantprint.times import HOUR_MS
+from plantprint.segment_sums import Parts, allocate_totals
 from plantprint_cli.bench.account_plant import START_MS, make
 from plantprint_cli.bench.common import BenchError, Json, median
 from plantprint_cli.errors import need
@@ -31,7 +31,7 @@ class Case(NamedTuple):
     """Amounts [unit, source, minute] and segments; by column the segments and the shares in them as flat arrays."""
 
     amount: Ints
-    parts: list[UnitPart]
+    parts: Parts
     segments: dict[str, Ints]
     shares: dict[str, Ints]
 
@@ -67,27 +67,23 @@ def make_case(days: int, jobs: int, units: int) -> Case:
     """Days of the bench's plant, every work unit with some of every source at any minute."""
     plant = make(days * 24, jobs, units)
     graph = plant.graph
-    parts = [
-        UnitPart(unit, hour, part)
-        for unit, place in enumerate(graph.work_units.values())
-        for hour in range(days * 24)
-        for part in segments(plant.production, graph.steps, place, START_MS + hour * HOUR_MS)
-    ]
-    rows = [(unit, hour * HOUR_MS + part.from_ms, hour * HOUR_MS + part.to_ms) for unit, hour, part in parts]
-    unit, from_ms, to_ms = np.array(rows, np.int64).T
-    weighed = [
-        (number, place, weight)
-        for number, (_, _, part) in enumerate(parts)
-        for place, (_, weight) in enumerate(part.shares)
-    ]
-    part, place, weight = np.array(weighed, np.int64).T
-    cut = {"first": from_ms // _MINUTE_MS, "last": to_ms // _MINUTE_MS}
-    cut |= {"head_ms": from_ms % _MINUTE_MS, "tail_ms": to_ms % _MINUTE_MS}
+    parts = Parts.of(
+        [
+            (unit, hour, part)
+            for unit, place in enumerate(graph.work_units.values())
+            for hour, several in enumerate(segments(plant.production, graph.steps, place, START_MS, days * 24))
+            for part in several
+        ]
+    )
+    part = np.repeat(np.arange(len(parts.unit)), parts.counts)
+    place = np.arange(len(part)) - np.repeat(np.cumsum(parts.counts) - parts.counts, parts.counts)
+    cut = {"first": parts.from_ms // _MINUTE_MS, "last": parts.to_ms // _MINUTE_MS}
+    cut |= {"head_ms": parts.from_ms % _MINUTE_MS, "tail_ms": parts.to_ms % _MINUTE_MS}
     return Case(
         np.random.default_rng(3).integers(0, 600_000, (units, _SOURCES, days * 1440)),
         parts,
-        {"part": np.arange(len(parts)), "unit": unit, **cut},
-        {"part": part, "place": place, "weight": weight},
+        {"part": np.arange(len(parts.unit)), "unit": parts.unit, **cut},
+        {"part": part, "place": place, "weight": parts.weights},
     )
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from plantprint.divide_arrays import Ints
 from plantprint.facts import Quality
-from plantprint.flows import Qualities
-from plantprint.intervals import MeterHour
+from plantprint.flows import Known, Qualities
 from plantprint.plant.graph import PlantGraph, compile_plant
 from plantprint.plant.model import Plant
 from plantprint.production import Batch, Job, Production
@@ -106,11 +105,11 @@ class Intervals:
     def megabytes(self) -> float:
         return (self.amount.nbytes + self.quality.nbytes + self.missing_ms.nbytes) / 2**20
 
-    def span(self, hour: int, hours: int) -> dict[str, MeterHour]:
+    def span(self, hour: int, hours: int) -> Known:
         """All meters in `hours` hours from the given one on."""
         part = slice(hour * _BUCKETS, (hour + hours) * _BUCKETS)
-        amount, quality, missing_ms = self.amount[:, part], self.quality[:, part], self.missing_ms[:, part]
-        return {m: MeterHour(amount[n], quality[n], missing_ms[n]) for n, m in enumerate(self.meters)}
+        number = {meter: place for place, meter in enumerate(self.meters)}
+        return Known(number, self.amount[:, part], self.quality[:, part], self.missing_ms[:, part])
 
 
 class BenchPlant(NamedTuple):

@@ -29,9 +29,10 @@ TIMEOUT_S = 1.0
 
 
 @contextmanager
-def meters_running(meters: int, faulty: int = 0) -> Iterator[tuple[list[int], int]]:
-    """The ports of simulated meters, which run while this does, and their process."""
-    command = [sys.executable, "-m", "plantprint_cli.bench.edge_meters", str(meters), str(faulty)]
+def meters_running(meters: int, faulty: int = 0, counts_from_ms: int = 0) -> Iterator[tuple[list[int], int]]:
+    """The ports of simulated meters, which run while this does, and their process; they count from an instant, if any."""
+    numbers = map(str, (meters, faulty, counts_from_ms))
+    command = [sys.executable, "-m", "plantprint_cli.bench.edge_meters", *numbers]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

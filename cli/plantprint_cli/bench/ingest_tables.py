@@ -20,8 +20,8 @@ _PLAIN = """
 create table plain_reading (like reading including all);
 drop table reading;
 alter table plain_reading rename to reading;
-create or replace function pp_ensure(rel regclass, lo timestamptz, hi timestamptz) returns integer language sql
-    as 'select 0'
+create or replace function pp_make_room(rel regclass, day timestamptz, months_before timestamptz) returns integer
+    language sql as 'select 0'
 """
 _KEY = "select conname from pg_constraint where conrelid = 'reading'::regclass and contype = 'p'"
 # The table, its days, and on TimescaleDB their compressed twins.

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from plantprint.factors import builtin_factors
-from plantprint.facts import Quality
+from plantprint.facts import ProductionEvent, Quality
 from plantprint.wire import chunk, topics
 from plantprint_cli.bench.backlog import connected, publish
 from plantprint_cli.bench.common import BenchError, Conn, Json, Servers, fresh_database, scalar, wait_until
@@ -30,13 +31,14 @@ from plantprint_collector.connection import connect
 _CHUNK_ROWS = 500
 _STALLED_S = 120.0
 _SHOWN_S = 60.0
+_JOBS_SHORT, _JOBS_LONG = 1_000, 50_000
 
 
 def run(servers: Servers, *, full: bool, size: Size | None = None) -> Json:
     """Every case with a history and with ten times as much; times in milliseconds."""
     short = size or (Size(10, 50, 25) if full else Size(4, 10, 25))
-    lengths = (short.hours, short.hours * 10)
-    results = [measure(servers, Size(short.lines, short.meters, hours)) for hours in lengths]
+    long = replace(short, hours=short.hours * 10, jobs=_JOBS_LONG)
+    results = [measure(servers, size) for size in (replace(short, jobs=_JOBS_SHORT), long)]
     return {"meters": short.lines * short.meters, "results": results}
 
 
@@ -60,8 +62,15 @@ def measure(servers: Servers, size: Size) -> Json:
                 "factor_change": factor_change(plant, shown),
                 "meter_exchange": exchange(plant, shown, dsn),
                 "late_store_charge": store_charge(plant, shown),
+                "production_event": production_event(plant, shown),
             }
-    return {"history_hours": size.hours, "readings": plant.readings, "first_accounting_s": round(first_s, 2), **cases}
+    return {
+        "history_hours": size.hours,
+        "history_jobs": size.jobs,
+        "readings": plant.readings,
+        "first_accounting_s": round(first_s, 2),
+        **cases,
+    }
 
 
 class Shown:
@@ -176,6 +185,18 @@ def store_charge(plant: Plant, shown: Shown) -> Json:
         _send(plant, late)
         shown.wait("a late charge of a store", wanted, "night")
     return cost | {"late_readings": len(late)}
+
+
+def production_event(plant: Plant, shown: Shown) -> Json:
+    """A job turns out to have ended earlier than was told."""
+    number, early_min = plant.size.boundary - 3, 10
+    end_min = (number + 1) * BATCH_MIN - early_min
+    wanted = {batch_name(0, number): plant.kwh_until(0, number, end_min)}
+    with shown.cost(len(wanted)) as cost:
+        event = ProductionEvent("bench", f"0-{number}-end", 1, "job_end", at_ms(end_min), {"job": f"0-{number}"})
+        store.insert_event(plant.conn, SITE, event)
+        shown.wait("a production event", wanted)
+    return cost
 
 
 def _settle(plant: Plant, told: Callable[[float], object]) -> None:

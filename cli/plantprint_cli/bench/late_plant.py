@@ -37,13 +37,25 @@ _CHARGE_BEFORE_END_H = 20
 CHARGED, DRAWN = "charged", "drawn"
 
 
+# Each ran for an hour, one after the other on each line, and ended before the readings begin; five make a batch.
+_JOBS_BEFORE = """
+insert into production_event (site, source, event_id, revision, kind, at, body)
+select %(site)s, 'bench', j.n || '.' || e.kind, 0, e.kind,
+    timestamptz 'epoch' + (%(start)s / 1000 - (j.n / %(lines)s + 2 - e.behind) * 3600) * interval '1 s',
+    case e.kind when 'job_end' then jsonb_build_object('job', 'J' || j.n)
+    else jsonb_build_object('job', 'J' || j.n, 'batch', 'old-' || j.n / 5, 'work_unit', 'u' || j.n %% %(lines)s) end
+from generate_series(0, %(jobs)s - 1) as j(n), (values ('job_start', 0), ('job_end', 1)) as e(kind, behind)
+"""
+
+
 @dataclass(frozen=True)
 class Size:
-    """`meters` per line; the history is whole hours long."""
+    """`meters` per line; the history is whole hours long, and `jobs` of other batches ran before it."""
 
     lines: int
     meters: int
     hours: int
+    jobs: int = 0
 
     @property
     def minutes(self) -> int:
@@ -92,6 +104,9 @@ class Plant:
         self.apply_model(dsn, exchanged=False)
         for event in self._events():
             store.insert_event(self.conn, SITE, event)
+        self.conn.execute(
+            _JOBS_BEFORE, {"site": SITE, "jobs": self.size.jobs, "lines": self.size.lines, "start": _START_MS}
+        )
         table = Table(chunk.table_hash(self.table), tuple(self.channels))
         ids = ChannelTables().declare(self.conn, SITE, AGENT, table)
         writer = ReadingWriter(staged_s=0)
@@ -163,7 +178,11 @@ class Plant:
 
     def kwh(self, line: int, number: int) -> Decimal:
         """What the batch really used."""
-        start, end = self._span(line, number)
+        return self.kwh_until(line, number, self._span(line, number)[1])
+
+    def kwh_until(self, line: int, number: int, end: int) -> Decimal:
+        """What it would have used, had it ended at a minute."""
+        start, _ = self._span(line, number)
         meters = range(line * self.size.meters, (line + 1) * self.size.meters)
         return Decimal(sum(count_at(m, end) - count_at(m, start) for m in meters)) / 100
 

@@ -1,55 +1,50 @@
 """`bench latency`: from the instant of a reading to the moment when a client of the event stream holds a figure with it.
 
-Gateways of 100 meters send over MQTT as edge agents do (a chunk waits at most 250 ms). Every gateway is a line of four
-machines and one probe: a work unit that a single meter feeds and one batch occupies, so that the batch's exact amount
-tells which readings are in it. The probes' meters fall due at different instants of the second, as all do.
+Up to 500 meters are read by the shipped edge agent over Modbus TCP, the others send over MQTT as edge agents do (a chunk
+waits at most 250 ms), 100 behind a gateway. The site's clock is set so that an hour ends, and is settled, in between.
 """
 
 import json
 import threading
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
-import numpy as np
-from numpy.typing import NDArray
-
-from plantprint.facts import ProductionEvent
 from plantprint.plant.model import Plant
-from plantprint.times import SiteClock
-from plantprint_cli import setup
-from plantprint_cli.bench import passes
-from plantprint_cli.bench.common import BenchError, Conn, Json, Servers, connect, cpu_s, fresh_database, wait_until
+from plantprint.times import HOUR_MS, SiteClock, from_ms, hour_floor
+from plantprint_cli.bench import history, latency_plant, passes
+from plantprint_cli.bench.common import (
+    BenchError,
+    Conn,
+    Json,
+    Servers,
+    connect,
+    cpu_s,
+    fresh_database,
+    scalar,
+    wait_until,
+)
+from plantprint_cli.bench.edge_meters import ENERGY
+from plantprint_cli.bench.edge_meters import plant as modbus_plant
+from plantprint_cli.bench.edge_plant import meters_running, sources, write_agent
+from plantprint_cli.bench.latency_figures import Run, figures
+from plantprint_cli.bench.latency_plant import METERS_PER_LINE, MODBUS_AGENT, SITE, Line, Probe
 from plantprint_cli.embedded import Child
 from plantprint_cli.parts import Collector, Page, plantprint
 from plantprint_collector import store
 
-SITE = "load"
-_METERS_PER_GATEWAY = 100
-_PROBES_MAX = 40  # the stream's filter takes 50 names
-_MACHINES = 4
-_WARM_UP_S = 8.0  # agents connect, channels are declared, meters are new
+_MODBUS_METERS = 500
+_PROBES_MAX = 49  # the stream's filter takes 50 names, the plant is one
+_BEFORE = 0.4  # of the judged time is before the hour's end, so that settling comes well before its own end
+_SETTLING_IN_S = 3.0  # agents have connected, meters are known
 _PASSES_S = 6
 _TAIL_S = 2.0
-_READY_S = 60.0
-_COUNTS_PER_KWH = 100  # of the load's counters
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A meter whose counter grows by `step` with each reading, alone behind a batch."""
-
-    batch: str
-    agent: str
-    number: int
-
-    @property
-    def step(self) -> int:
-        """As `plantprint load` makes it."""
-        return 1 + (self.number * 7919 + 7) % 97
+_READY_S = 180.0
 
 
 @dataclass
@@ -69,104 +64,112 @@ class Seen:
 
 
 def run(servers: Servers, *, full: bool, sizes: tuple[int, ...] = (), seconds: int = 0) -> Json:
-    """One run per number of meters, each with a database and processes of its own."""
+    """One run per number of meters, each with a database and processes of its own; `seconds` of it are judged."""
     sizes = sizes or ((1000, 5000, 10_000) if full else (1000, 5000))
-    seconds = seconds or (40 if full else 20)
+    seconds = seconds or (30 if full else 15)
     return {
         "broker": servers.broker_name,
         "seconds": seconds,
-        "modbus_meters": 0,
         "results": [measure(servers, meters, seconds) for meters in sizes],
     }
 
 
 def measure(servers: Servers, meters: int, seconds: int) -> Json:
-    gateways = max(meters // _METERS_PER_GATEWAY, 1)
-    probes = [_probe(number) for number in range(gateways)]
+    """Half of up to a thousand meters are read over Modbus, in whole lines."""
+    modbus = min(_MODBUS_METERS, meters // 2 // METERS_PER_LINE * METERS_PER_LINE)
+    lines = latency_plant.lines_of(meters, modbus)
+    probes = latency_plant.probes(lines)[:_PROBES_MAX]
+    hour_end_ms = hour_floor(_now_ms())
     with ExitStack() as stack:
         dsn = stack.enter_context(fresh_database(servers.postgres.dsn))
         conn = stack.enter_context(connect(dsn))
-        _set_up(conn, servers, dsn, probes)
+        latency_plant.set_up(conn, servers, dsn, lines, hour_end_ms)
         env = servers.environment(dsn, PLANTPRINT_COLLECTOR_CLIENT_ID=f"bench-latency-{meters}")
         port = servers.instance.port("api")
         page = Page(plantprint(env, "serve", "--port", str(port)), servers.instance, f"http://127.0.0.1:{port}")
-        amounts = ("--meters", str(gateways * _METERS_PER_GATEWAY), "--agents", str(gateways), "--for", f"{seconds}s")
-        load = Child("load", plantprint(env, "load", *amounts, "--json"), servers.instance.log("load"))
-        parts: dict[str, Child] = {"collector": Collector(env, servers.instance), "api": page, "load": load}
-        for name in ("collector", "api"):
-            stack.enter_context(parts[name])
-        seen = _listen(stack, port, probes[:_PROBES_MAX])
-        stack.enter_context(load)
-        parts |= {"broker": servers.broker, "database": servers.postgres}
-        time.sleep(_warm_up_s(seconds))
-        before, began_s = _cpu(parts), time.monotonic()
-        time.sleep(max(seconds - _warm_up_s(seconds) - _TAIL_S, 1.0))
-        used, elapsed_s = _cpu(parts), time.monotonic() - began_s
-        wait_until("the load is done", lambda: not load.is_alive(), _READY_S)
-        shares = {name: round((used[name] - before[name]) / elapsed_s, 2) for name in parts}
-        result = {"meters": meters, **_shown(conn, probes[:_PROBES_MAX], seen, seconds), **_committed(load),
+        parts: dict[str, Child] = {"collector": Collector(env, servers.instance), "api": page}
+        starting_s = time.monotonic()
+        for child in parts.values():
+            stack.enter_context(child)
+        seen = _listen(stack, port, probes)
+        # The agents will take about as long to start, and then must connect and read.
+        lead_s = min(2 * (time.monotonic() - starting_s) + 2 * _SETTLING_IN_S + _BEFORE * seconds, history.QUIET_S - 5)
+        began_ms = _now_ms()
+        clock = SiteClock("run", began_ms, hour_end_ms - round(lead_s * 1000))
+        store.set_clock(conn, SITE, clock)
+        at_the_site = {**env, "PLANTPRINT_CLOCK": json.dumps(asdict(clock))}
+        edge, meters_pid = stack.enter_context(_modbus(servers, at_the_site, modbus, began_ms))
+        load_s = round(lead_s + seconds + _TAIL_S)
+        load = stack.enter_context(_load(servers, at_the_site, meters - modbus, load_s))
+        parts |= {"edge": edge, "load": load, "broker": servers.broker, "database": servers.postgres}
+        pids = {"meters": meters_pid} | {name: child.pid for name, child in parts.items() if child.pid is not None}
+        judged = Run(
+            began_ms, clock, hour_end_ms, _await_meters(conn, clock, meters, hour_end_ms, seconds), meters, modbus
+        )
+        shares = _cpu_cores(pids, clock, judged.span_ms)
+        wait_until("the load is done", lambda: not load.is_alive(), load_s + _READY_S)
+        _wait_settled(conn, hour_end_ms - HOUR_MS)
+        result = {"meters": meters, **figures(conn, judged, probes, seen.amounts, seen.plant_ms), **_committed(load),
                   "cpu_by_process": shares}  # fmt: skip
-    return result | _passes(servers, probes)
+    return result | _passes(servers, lines)
 
 
-def _warm_up_s(seconds: int) -> float:
-    return min(_WARM_UP_S, seconds / 2)
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
-def _passes(servers: Servers, probes: list[Probe]) -> Json:
+def _await_meters(conn: Conn, clock: SiteClock, meters: int, hour_end_ms: int, seconds: int) -> tuple[int, int]:
+    """Waits until all meters are read and it has gone on a while; the span to judge by the site's clock, ms."""
+    query = (
+        "select count(*) from latest join channel using (channel_id)"
+        " where site = %s and kind = 'counter' and measured_at > %s"
+    )
+    since = from_ms(clock.site_origin_ms)
+    wait_until("all meters are read", lambda: scalar(conn, query, (SITE, since)) == meters, _READY_S, 0.2)
+    start_ms = max(
+        clock.now_ms(_now_ms()) + round(_SETTLING_IN_S * 1000), hour_end_ms - round(_BEFORE * seconds * 1000)
+    )
+    end_ms = hour_end_ms + round((1 - _BEFORE) * seconds * 1000)
+    if start_ms >= end_ms:
+        raise BenchError("latency: the agents took so long to start that the hour had ended; is the machine very busy?")
+    time.sleep((start_ms - clock.now_ms(_now_ms())) / 1000)
+    return start_ms, end_ms
+
+
+@contextmanager
+def _modbus(servers: Servers, env: dict[str, str], meters: int, began_ms: int) -> Iterator[tuple[Child, int]]:
+    """The shipped agent and the process of the meters that it reads once a second, their energy alone."""
+    with (
+        meters_running(meters, counts_from_ms=began_ms) as (ports, pid),
+        TemporaryDirectory(prefix="plantprint-") as folder,
+    ):
+        read = sources(modbus_plant(meters, 0), ports, ENERGY)
+        path = write_agent(Path(folder), servers.broker.url, read, site=SITE, agent=MODBUS_AGENT, drain_s=5)
+        command = plantprint(env, "edge", "--config", str(path))
+        with Child("edge", command, servers.instance.log("edge")) as edge:
+            yield edge, pid
+
+
+def _load(servers: Servers, env: dict[str, str], meters: int, seconds: int) -> Child:
+    """Synthetic gateways of 100 meters."""
+    amounts = ("--meters", str(meters), "--agents", str(meters // METERS_PER_LINE), "--for", f"{seconds}s")
+    return Child("load", plantprint(env, "load", *amounts, "--json"), servers.instance.log("load"))
+
+
+def _wait_settled(conn: Conn, hour_ms: int) -> None:
+    """What is said to include settling an hour does."""
+    query = "select count(*) from accounted_hour where site = %s and hour_at = %s"
+    wait_until("the hour is settled", lambda: scalar(conn, query, (SITE, from_ms(hour_ms))) > 0, _READY_S)
+
+
+def _passes(servers: Servers, lines: Sequence[Line]) -> Json:
     """What a pass costs by itself, everything else left out."""
-    plant = Plant.model_validate(_plant(probes)).model_dump(mode="json", by_alias=True)
-    channels = [(p.agent, f"m{number:05d}.energy") for p in probes for number in range(_METERS_PER_GATEWAY)]
+    plant = Plant.model_validate(latency_plant.plant(lines)).model_dump(mode="json", by_alias=True)
+    channels = [replace(channel, decimals=2) for channel in latency_plant.channels(lines)]
     return passes.measure(servers, SITE, plant, channels, _PASSES_S)
 
 
-def _probe(number: int) -> Probe:
-    return Probe(f"probe-{number + 1}", f"load-{number + 1}", number * 37 % _METERS_PER_GATEWAY)
-
-
-def _set_up(conn: Conn, servers: Servers, dsn: str, probes: list[Probe]) -> None:
-    file = servers.instance.path / "bench-plant.yaml"
-    file.write_text(json.dumps(_plant(probes)), encoding="utf-8")
-    setup.prepare(dsn, file, SiteClock())
-    # Long before the first bucket with readings, of which a later start would leave a part to nobody.
-    start_ms = time.time_ns() // 1_000_000 - 600_000
-    jobs = [(p.batch, f"{p.agent}-probe") for p in probes]
-    jobs += [(f"lot-{p.agent}", f"{p.agent}-m{i}") for p in probes for i in range(_MACHINES)]
-    for number, (batch, unit) in enumerate(jobs):
-        body: dict[str, Any] = {"job": f"job-{number}", "batch": batch, "work_unit": unit}
-        store.insert_event(conn, SITE, ProductionEvent("bench", f"start-{number}", 0, "job_start", start_ms, body))
-
-
-def _plant(probes: list[Probe]) -> Json:
-    """A line per gateway; each of its machines takes what a quarter of the other meters count."""
-    lines, meters, flows = [], [], []
-    for probe in probes:
-        units = [f"{probe.agent}-m{i}" for i in range(_MACHINES)]
-        named = [{"id": unit, "name": {"en": unit}} for unit in (*units, f"{probe.agent}-probe")]
-        lines.append({"id": probe.agent, "name": {"en": probe.agent}, "work_units": named})
-        behind: dict[str, list[str]] = {unit: [] for unit in units}
-        for number in range(_METERS_PER_GATEWAY):
-            meter = f"{probe.agent}-{number}"
-            bindings = [{"channel": f"{probe.agent}/m{number:05d}.energy"}]
-            meters.append({"id": meter, "name": {"en": meter}, "unit": "kWh", "bindings": bindings})
-            if number == probe.number:
-                flows.append({"from": "grid", "to": f"{probe.agent}-probe", "amount": meter})
-            else:
-                behind[units[number % _MACHINES]].append(meter)
-        flows += [{"from": "grid", "to": unit, "amount": " + ".join(terms)} for unit, terms in behind.items()]
-    grid = {
-        "id": "grid",
-        "name": {"en": "Grid"},
-        "unit": "kWh",
-        "kind": "grid",
-        "factor": "cn.grid.2023.zhejiang",
-        "scope": 2,
-    }
-    return {"plantprint": 1, "site": {"id": SITE, "name": {"en": "Bench"}}, "bucket_s": 10, "work_centers": lines,
-            "sources": [grid], "meters": meters, "flows": flows}  # fmt: skip
-
-
-def _listen(stack: ExitStack, port: int, probes: list[Probe]) -> Seen:
+def _listen(stack: ExitStack, port: int, probes: Sequence[Probe]) -> Seen:
     """A client of the event stream in a thread of its own, until the stack closes."""
     seen = Seen()
     names = "".join(f"&id={name}" for name in (SITE, *(p.batch for p in probes)))
@@ -189,9 +192,12 @@ def _listen(stack: ExitStack, port: int, probes: list[Probe]) -> Seen:
     return seen
 
 
-def _cpu(parts: dict[str, Child]) -> dict[str, float]:
-    """Processor seconds of each part up to now."""
-    return {name: cpu_s(child.pid) for name, child in parts.items() if child.pid is not None}
+def _cpu_cores(pids: dict[str, int], clock: SiteClock, span_ms: tuple[int, int]) -> dict[str, float]:
+    """Processor seconds a second of each part in the judged time, which begins now."""
+    before, began_s = {name: cpu_s(pid) for name, pid in pids.items()}, time.monotonic()
+    time.sleep(max(0.0, span_ms[1] - clock.now_ms(_now_ms())) / 1000)
+    elapsed_s = time.monotonic() - began_s
+    return {name: round((cpu_s(pid) - before[name]) / elapsed_s, 2) for name, pid in pids.items()}
 
 
 def _committed(load: Child) -> Json:
@@ -205,38 +211,3 @@ def _committed(load: Child) -> Json:
                 "readings_per_s": report["rows_per_s"], "lost": report["lost"], "duplicates": report["duplicates"],
             }  # fmt: skip
     raise BenchError(str(load.failure("left no report")))
-
-
-def _shown(conn: Conn, probes: list[Probe], seen: Seen, seconds: int) -> Json:
-    """Latency of the probes' readings after the warm-up; those never shown count as infinitely late."""
-    found: list[NDArray[np.float64]] = []
-    for probe in probes:
-        channel = f"m{probe.number:05d}.energy"
-        rows = conn.execute(
-            "select extract(epoch from measured_at)::float8 * 1000 from reading join channel using (channel_id)"
-            " where site = %s and agent = %s and name = %s order by measured_at",
-            (SITE, probe.agent, channel),
-        ).fetchall()
-        at_ms = np.array([row[0] for row in rows])
-        judged = np.arange(round(_warm_up_s(seconds)), min(len(at_ms), seconds - round(_TAIL_S)))
-        told = seen.amounts.get(probe.batch, [])
-        counted = np.array([float(amount * _COUNTS_PER_KWH) / probe.step for _, amount in told])
-        wall_ms = np.array([*(ms for ms, _ in told), np.inf])
-        # The first figure that contains reading k; amounts never shrink while nothing is corrected.
-        first = [int(np.argmax(counted >= k - 0.01)) if (counted >= k - 0.01).any() else len(told) for k in judged]
-        found.append(wall_ms[first] - at_ms[judged])
-    latency_ms = np.concatenate(found)
-    every_ms = np.diff(np.array(seen.plant_ms))
-    return {
-        "p50_ms": _percentile(latency_ms, 50), "p99_ms": _percentile(latency_ms, 99), "max_ms": _percentile(latency_ms, 100),
-        "judged": len(latency_ms), "never_shown": int(np.isinf(latency_ms).sum()),
-        "picture_every_ms_p50": _percentile(every_ms, 50), "picture_every_ms_p99": _percentile(every_ms, 99),
-    }  # fmt: skip
-
-
-def _percentile(values: NDArray[np.float64], percent: int) -> int | None:
-    """Of a list that may hold infinities; None for one of them, or without values."""
-    if not len(values):
-        return None
-    value = float(np.percentile(values, percent, method="higher"))
-    return None if np.isinf(value) else round(value)

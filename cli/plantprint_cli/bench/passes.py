@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import IsolationLevel
 
+from plantprint.facts import Channel
 from plantprint.times import HOUR_MS, SiteClock
-from plantprint_cli.bench.common import BenchError, Conn, Json, Servers, cpu_s, fresh_database, scalar
+from plantprint_cli.bench import history
+from plantprint_cli.bench.common import BenchError, Json, Servers, cpu_s, fresh_database, scalar
 from plantprint_collector import store
 from plantprint_collector.accountant_config import AccountantSettings
 from plantprint_collector.connection import connect
 from plantprint_collector.readings import ReadingWriter
-from plantprint_collector.rows import DAY_MS
 from plantprint_collector.site_accountant import SiteAccountant
 
 _HOUR_END_MS = 1_764_547_200_000 + HOUR_MS
@@ -23,10 +24,10 @@ _FIRST_PASSES = 12  # with facts to load and meters that are new
 _TIMEOUT_S = 120.0
 
 
-def measure(servers: Servers, site: str, plant: Json, channels: Sequence[tuple[str, str]], seconds: int) -> Json:
+def measure(servers: Servers, site: str, plant: Json, channels: Sequence[Channel], seconds: int) -> Json:
     """Passes every 250 ms of a site's time while each of its meters, counters in hundredths of a kWh, is read once a second.
 
-    An hour ends before the last second and is settled; that pass is told apart.
+    An hour, before read once a minute, ends before the last second and is settled; that pass is told apart.
     """
     start_ms = _HOUR_END_MS - (seconds - 2) * 1000
     with (
@@ -38,8 +39,7 @@ def measure(servers: Servers, site: str, plant: Json, channels: Sequence[tuple[s
         store.ensure_site(conn, site)
         store.set_clock(conn, site, SiteClock("run", wall_origin_ms=0, site_origin_ms=start_ms))
         store.apply_plant_model(conn, site, "bench", plant, None)
-        writer, ids = ReadingWriter(staged_s=1), _declare(conn, site, channels)
-        writer.ensure_days(conn, {start_ms // DAY_MS})
+        writer, ids = ReadingWriter(staged_s=1), history.write_hour(conn, site, channels, _HOUR_END_MS)
         accountant = SiteAccountant(site, AccountantSettings(), lambda *_: True)
         used: list[tuple[float, float]] = []
         settled: list[tuple[float, float]] = []
@@ -61,19 +61,6 @@ def measure(servers: Servers, site: str, plant: Json, channels: Sequence[tuple[s
         "pass_cpu_ms_p95": round(float(np.percentile(accountant_ms, 95)), 1),
         "pass_cpu_ms_database": round(float(database_ms.mean()), 1),
     }
-
-
-def _declare(conn: Conn, site: str, channels: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
-    ids = []
-    for agent, name in channels:
-        row = conn.execute(
-            "insert into channel (site, agent, name, unit, decimals, kind, period_s) values (%s, %s, %s, 'kWh', 2, 'counter', 0) "
-            "returning channel_id",
-            (site, agent, name),
-        ).fetchone()
-        assert row is not None
-        ids.append(row[0])
-    return np.array(ids, np.int64)
 
 
 def _readings(ids: NDArray[np.int64], start_ms: int, seconds: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
