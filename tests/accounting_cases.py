@@ -11,7 +11,7 @@ from plantprint.facts import Channel, Issue, Quality, Reading
 from plantprint.intervals import LOOKAHEAD, MeterHour, MeterSeries
 from plantprint.plant.graph import PlantGraph, compile_plant
 from plantprint.plant.model import Plant
-from plantprint.production import Job, Production, StateSpan
+from plantprint.production import Difference, Facts, Job, Production, StateSpan
 
 HOUR_MS = 3_600_000
 HOUR = 1_764_547_200_000  # 2025-12-01T00:00:00Z
@@ -204,3 +204,16 @@ def production(*parts: Job | StateSpan) -> Production:
     states = tuple(part for part in parts if isinstance(part, StateSpan))
     issues: tuple[Issue, ...] = ()
     return Production(jobs, states, {}, (), issues)
+
+
+def difference(old: Production, new: Production) -> Difference:
+    """What one has and the other has not, found by looking at everything."""
+
+    def without(one: Production, other: Production) -> Facts:
+        def left(name: str) -> list[Any]:
+            return sorted(set(getattr(one, name)) - set(getattr(other, name)))
+
+        batches = sorted({*one.batches.values()} - {*other.batches.values()})
+        return Facts(left("jobs"), left("states"), batches, left("shipments"), left("activities"), left("issues"))
+
+    return Difference(without(old, new), without(new, old))

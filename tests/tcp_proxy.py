@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that a test cuts: all connections at once, or one at the moment certain bytes pass."""
+"""A TCP proxy on loopback that a test cuts or lets hang: all connections at once, or one at the moment certain bytes pass."""
 
 import contextlib
 import socket
@@ -21,6 +21,8 @@ class Proxy:
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._cut_at: list[bytes] = []
         self._forwards = True
+        self._flows = threading.Event()
+        self._flows.set()
         self.cuts = 0
         self.refuse = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -30,11 +32,20 @@ class Proxy:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._listener.close()
+        self.go_on()
         self.cut()
 
     @property
     def is_used(self) -> bool:
         return bool(self._pairs)
+
+    def hang(self) -> None:
+        """From now on connections are made and nothing comes through, as from a server whose process is stopped."""
+        self._flows.clear()
+
+    def go_on(self) -> None:
+        """What was held back comes through."""
+        self._flows.set()
 
     def cut(self) -> None:
         """Ends every connection that is open, whatever is under way."""
@@ -68,6 +79,7 @@ class Proxy:
         source, target = reversed(pair) if backwards else pair
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK_BYTES):
+                self._flows.wait()
                 stop = not backwards and self._is_the_moment(data)
                 if stop:
                     # The answer finds nobody: the client's side is closed before the server hears it.

@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
 
 from plantprint import __version__
 from plantprint_api import pages, problems
@@ -20,6 +21,7 @@ from plantprint_api.context import Context
 from plantprint_api.database import Database
 from plantprint_api.live import LiveHub
 from plantprint_api.middleware import Guard
+from plantprint_api.pages import render
 from plantprint_api.routes import alerts, batches, events, explain, grafana, operations, shipments, sites, stream
 
 log = structlog.get_logger()
@@ -51,6 +53,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.state.context = context
     app.add_middleware(Guard, body_bytes_max=settings.http_body_bytes_max)
     problems.install(app)
+    app.add_exception_handler(HTTPException, render.on_http)
     for module in (sites, explain, batches, shipments, events, alerts, stream, grafana, operations, pages):
         app.include_router(module.router)
     app.mount("/static", pages.static_files(), name="static")

@@ -8,9 +8,12 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Depends, Path, Query, Request
+from pydantic import TypeAdapter
 
 from plantprint.plant import Plant
-from plantprint.times import SiteClock, from_ms, parse_instant
+from plantprint.plant.model import Source
+from plantprint.source_history import SourceHistory
+from plantprint.times import SiteClock, from_ms, parse_instant, to_ms
 from plantprint_api.config import ApiSettings
 from plantprint_api.database import Database, Row
 from plantprint_api.live import LiveHub
@@ -31,6 +34,9 @@ Cursor = Annotated[
 Name = Annotated[str, Path(min_length=1, max_length=200, description="Its id.")]
 
 
+_SOURCES = TypeAdapter(tuple[Source, ...])
+
+
 @dataclass(frozen=True)
 class Context:
     settings: ApiSettings
@@ -42,13 +48,16 @@ class Context:
         return min(asked or self.settings.http_list_rows, self.settings.http_list_rows_max)
 
     async def site(self, site: str | None) -> Row:
-        """The row of the named site, or of the only one; raises a problem when there is none or a choice."""
+        """The row of the named site, or of the only one; raises a problem when there is none or a choice.
+
+        Sites without a plant model, which any mistyped message makes, are no choice where there are others.
+        """
         if site is not None:
             row = await self.database.find("site", site=site)
             if row is None:
                 raise not_found("site", site, site=None, remedy="list the sites with GET /v1/sites")
             return row
-        rows = await self.database.rows("sites", after="", limit=2)
+        rows = await self.database.rows("sites_to_choose", limit=2)
         if not rows:
             raise ProblemError(
                 404, "Not found", "no site is known yet", place="database",
@@ -64,6 +73,17 @@ class Context:
             return None
         return row["version"], _plant(orjson.dumps(row["body"]))
 
+    async def sources(self, site: str) -> SourceHistory:
+        """The sources of every version of a site's plant model."""
+        rows = await self.database.rows("model_sources", site=site)
+        return SourceHistory(
+            (
+                None if row["effective_at"] is None else to_ms(row["effective_at"]),
+                _sources(orjson.dumps(row["sources"])),
+            )
+            for row in rows
+        )
+
     async def site_now_ms(self, site: Row) -> int:
         """The site's own time; for recorded data the time of its live picture."""
         clock = SiteClock(**site["clock"])
@@ -77,6 +97,11 @@ class Context:
 @lru_cache(maxsize=32)
 def _plant(body: bytes) -> Plant:
     return Plant.model_validate_json(body)
+
+
+@lru_cache(maxsize=256)
+def _sources(body: bytes) -> tuple[Source, ...]:
+    return _SOURCES.validate_json(body)
 
 
 def the_only(rows: Sequence[Row], what: str) -> Row:

@@ -44,7 +44,7 @@ async def connect(settings: ApiSettings) -> AsyncConnection[Row]:
 
 def _options(settings: ApiSettings) -> dict[str, Any]:
     return {
-        "options": f"-c statement_timeout={settings.http_statement_timeout_ms} -c timezone=UTC "
+        "options": f"-c statement_timeout={settings.http_statement_timeout_ms} -c timezone=UTC -c jit=off "
         "-c default_transaction_read_only=on -c idle_in_transaction_session_timeout=60000",
         "application_name": "plantprint-api",
         "connect_timeout": 5,

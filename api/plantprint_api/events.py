@@ -1,6 +1,6 @@
 """Production events on their way in: checked, then stored in one transaction, each confirmed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -8,33 +8,12 @@ from psycopg.types.json import Jsonb
 
 from plantprint.facts import ProductionEvent
 from plantprint.times import format_instant, from_ms
-from plantprint.wire.messages import EventMessage, MessageError, decode_event, decode_events, to_event
-from plantprint.wire.topics import TopicError, check_name
+from plantprint.wire.event_rules import RefusedEventError, accept
+from plantprint.wire.messages import EventMessage, MessageError, decode_event, decode_events
 from plantprint_api import database, metrics
 from plantprint_api.context import Context
 from plantprint_api.database import Row
 from plantprint_api.problems import ProblemError, invalid
-
-# What the body of each kind must name; more is allowed and kept.
-REQUIRED: Mapping[str, tuple[str, ...]] = {
-    "order": ("batch",),
-    "job_start": ("job", "batch", "work_unit"),
-    "job_end": ("job",),
-    "state": ("work_unit", "state"),
-    "shipment": ("shipment", "batch"),
-    "withdraw": ("event_id",),
-    "activity": ("source", "from", "to"),
-    "lot": ("lot",),
-    "material_use": ("batch",),
-    "output": ("batch",),
-    "return": ("batch",),
-    "scrap": ("batch",),
-    "certificate": ("contract", "from", "to"),
-}
-NAME_LENGTH_MAX = 200
-REVISION_MAX = 2**31 - 1
-# Facts beyond these instants are nobody's; the collector draws the same line.
-_FACT_MS = range(32_503_680_000_000)
 
 
 def parse(body: bytes, default_source: str, events_max: int) -> list[ProductionEvent]:
@@ -53,23 +32,14 @@ def parse(body: bytes, default_source: str, events_max: int) -> list[ProductionE
 
 
 def _event(message: EventMessage, index: int, default_source: str) -> ProductionEvent:
-    place = f"body: event {index}"
+    place, remedy = f"body: event {index}", "correct it and send the request again"
     try:
-        event = to_event(message, check_name(message.source or default_source))
-    except (MessageError, TopicError) as error:
-        raise invalid(str(error), place=place, remedy="correct it and send the request again") from error
-    if event.revision > REVISION_MAX or len(event.event_id) > NAME_LENGTH_MAX or event.at_ms not in _FACT_MS:
-        detail = f"revision, event_id (at most {NAME_LENGTH_MAX} characters) or the year of `at` is out of range"
-        raise invalid(detail, place=place, remedy="correct it and send the request again")
-    for field in REQUIRED[event.kind]:
-        value = event.body.get(field)
-        if not isinstance(value, str) or not value or len(value) > NAME_LENGTH_MAX:
-            raise invalid(
-                f"a {event.kind} event needs text in body.{field}, not {value!r}",
-                place=f"{place}: body.{field}",
-                remedy=f"a {event.kind} names {', '.join(REQUIRED[event.kind])}",
-            )
-    return event
+        return accept(message, message.source or default_source)
+    except RefusedEventError as error:
+        place = f"{place}: body.{error.field}" if error.field else place
+        raise invalid(str(error), place=place, remedy=error.remedy or remedy) from error
+    except MessageError as error:
+        raise invalid(str(error), place=place, remedy=remedy) from error
 
 
 async def store(ctx: Context, site: str, events: Sequence[ProductionEvent]) -> list[dict[str, Any]]:

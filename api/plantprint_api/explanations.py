@@ -45,10 +45,13 @@ async def explain(
     net = {key: amount for key, amount in found.net.items() if _fits(key, step, source, hour_ms)}
     hours = sorted({key.hour_ms for key in net})
     shown = set(hours[-ctx.settings.http_explain_hours_max :])
-    result = footprint(net, plant.sources, found.product.valuing.library, view=found.product.valuing.view)
+    result = footprint(
+        net, found.product.valuing.history, found.product.valuing.library, view=found.product.valuing.view
+    )
     postings, is_cut = await _postings(ctx, row, asked, (step, source), shown)
     units = sorted({key.work_unit for key in net if key.work_unit})
     meters = meters_of(graph, units, {key.source for key in net})
+    readings_from = (await ctx.database.rows("readings_from"))[0]["at"]
     return {
         "site": row["site"],
         "batch": row["batch"],
@@ -62,6 +65,7 @@ async def explain(
         "hours": [instant(from_ms(hour)) for hour in hours],
         "postings": postings,
         "meters": await _meters(ctx, row["site"], graph, meters[: ctx.settings.http_explain_meters_max], shown),
+        "readings_from": instant(readings_from) if shown and from_ms(min(shown)) < readings_from else None,
         "inputs": [
             {"kind": one.kind, "id": one.id, "material": one.material, "step": one.step,
              "quantity": decimal_text(one.quantity_micro), "unit": one.unit, "reference": one.reference,

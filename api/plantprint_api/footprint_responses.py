@@ -218,6 +218,9 @@ class Explanation(Answer):
     hours: list[Instant] = Field(description="Every hour with postings that fit; details are of the latest.")
     postings: list[PostingInfo]
     meters: list[MeterInfo]
+    readings_from: Instant | None = Field(
+        description="Raw readings of hours before were dropped; what the meters counted and the postings stay."
+    )
     inputs: list[InputInfo]
     is_cut: bool = Field(description="True when there is more than is shown; narrow it by step, source or hour.")
 

@@ -1,6 +1,6 @@
 """Footprints of batches: settled postings times factors, or the live row while a batch runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -8,9 +8,10 @@ from plantprint.factors import Factor, builtin_factors, latest
 from plantprint.facts import Quality
 from plantprint.footprint import Footprint, footprint
 from plantprint.ledger import Net, PostingKey
-from plantprint.plant.model import Plant, Source
+from plantprint.plant.model import Plant
 from plantprint.product_json import product_json
 from plantprint.quantities import MICRO, decimal_text, micro, round_half_even
+from plantprint.source_history import SourceHistory
 from plantprint.times import format_instant, from_ms, parse_instant
 from plantprint_api.context import Context
 from plantprint_api.database import Row
@@ -22,15 +23,15 @@ PER_UNIT_DIGITS = 10**9
 NOW = Asked()
 
 
-async def load_library(ctx: Context, sources: Iterable[Source]) -> dict[str, Factor]:
-    """The newest version of every factor that `sources` name: the site's own table over the one that ships."""
-    ids = sorted({source.factor for source in sources})
+async def load_library(ctx: Context, sources: SourceHistory) -> dict[str, Factor]:
+    """The newest version of every factor that `sources` ever named: the site's own table over the one that ships."""
+    ids = sorted({source.factor for source in sources.ever()})
     rows = await ctx.database.rows("factors", ids=ids)
     stored = [Factor.from_json({**row["body"], "version": row["version"]}) for row in rows]
     return latest([*(factor for factor in builtin_factors() if factor.factor_id in ids), *stored])
 
 
-async def settled(ctx: Context, site: str, plant: Plant | None, batches: Sequence[Row]) -> dict[str, Footprint]:
+async def settled(ctx: Context, site: str, batches: Sequence[Row]) -> dict[str, Footprint]:
     """Footprints from the ledger, by batch; batches without postings are absent."""
     if not batches:
         return {}
@@ -38,10 +39,10 @@ async def settled(ctx: Context, site: str, plant: Plant | None, batches: Sequenc
     nets: dict[str, Net] = {}
     for row in rows:
         nets.setdefault(row["batch"], {})[posting_key(row, row["batch"])] = row["amount"]
-    sources = plant.sources if plant else ()
+    sources = await ctx.sources(site)
     library = await load_library(ctx, sources)
     entered = {(key.source, key.entered_ms) for net in nets.values() for key in net}
-    series = await load_series(ctx, site, plant, entered)
+    series = await load_series(ctx, site, sources, entered)
     by_name = {row["batch"]: row for row in batches}
     return {
         batch: footprint(net, sources, library, _quantity_micro(by_name[batch]), by_name[batch]["unit"], series=series)
@@ -53,10 +54,8 @@ async def batch_items(ctx: Context, rows: Sequence[Row]) -> list[dict[str, Any]]
     """Rows of `batch` as list items with their footprints, in the same order."""
     found: dict[tuple[str, str], Footprint] = {}
     for name in sorted({row["site"] for row in rows}):
-        site = await ctx.site(name)
-        model = await ctx.plant(site)
         of_site = [row for row in rows if row["site"] == name and row["live"] is None]
-        settled_here = await settled(ctx, name, model[1] if model else None, of_site)
+        settled_here = await settled(ctx, name, of_site)
         found |= {(name, batch): result for batch, result in settled_here.items()}
     return [batch_item(row, found.get((row["site"], row["batch"]))) for row in rows]
 
@@ -80,7 +79,7 @@ def batch_item(row: Row, result: Footprint | None) -> dict[str, Any]:
         "kg_co2e_per_unit": per_unit(total, decimal(row["quantity"])),
         "footprint_status": row["footprint_status"],
         "includes_open_hour": live is not None,
-        "incomplete": None if incomplete is None else incomplete or row["has_reasons"],
+        "incomplete": row["has_reasons"] or incomplete,
     }
 
 
@@ -103,16 +102,16 @@ async def batch_footprint(ctx: Context, row: Row, asked: Asked = NOW) -> dict[st
     how["product_footprint"] = product_json(found.product)
     live: Mapping[str, Any] | None = row["live"] if asked == NOW else None
     if live is not None:
-        library = await load_library(ctx, plant.sources)
-        net = _live_net(row, live)
-        series = await load_series(ctx, row["site"], plant, {(key.source, key.entered_ms) for key in net})
-        shown = footprint(net, plant.sources, library, _quantity_micro(row), row["unit"], series=series)
+        sources, net = await ctx.sources(row["site"]), _live_net(row, live)
+        library = await load_library(ctx, sources)
+        series = await load_series(ctx, row["site"], sources, {(key.source, key.entered_ms) for key in net})
+        shown = footprint(net, sources, library, _quantity_micro(row), row["unit"], series=series)
         answer = _running(row, live, shown)
         return answer | {"by_step": _by_step(live.get("by_step") or {}, plant)} | how
     result = found.own if found.net else None
     steps = result.to_json()["by_step"] if result else {}
     item = batch_item({**row, "live": None}, result)
-    item["incomplete"] = None if item["incomplete"] is None else item["incomplete"] or bool(found.product.reasons)
+    item["incomplete"] = bool(found.product.reasons) or item["incomplete"]
     answer = {**item, "at": format_instant(now_ms), **_breakdown(result, row["unit"])}
     return answer | {"by_step": _by_step(steps, plant)} | how
 

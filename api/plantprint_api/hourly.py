@@ -4,23 +4,28 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from plantprint.factor_series import FactorSeries, HourIntensity
-from plantprint.plant.model import Plant
+from plantprint.source_history import SourceHistory
 from plantprint.times import from_ms, hour_floor, to_ms
 from plantprint_api.context import Context
 
 
 async def load_series(
-    ctx: Context, site: str, plant: Plant | None, entered: Iterable[tuple[str, int]], known_at: datetime | None = None
+    ctx: Context,
+    site: str,
+    sources: SourceHistory,
+    entered: Iterable[tuple[str, int]],
+    known_at: datetime | None = None,
 ) -> dict[str, FactorSeries]:
     """Series by their name, with the hours in which a source's amounts entered, (source, ms) each."""
-    names = {source.id: source.series for source in (plant.sources if plant else ()) if source.hourly is not None}
-    hours = sorted({hour_floor(at_ms) for source, at_ms in entered if source in names})
+    named = {(source.id, source.series) for source in sources.ever() if source.hourly is not None}
+    hourly = {source_id for source_id, _ in named}
+    hours = sorted({hour_floor(at_ms) for source, at_ms in entered if source in hourly})
     if not hours:
         return {}
     rows = await ctx.database.rows(
         "factor_series",
         site=site,
-        series=sorted(set(names.values())),
+        series=sorted({series for _, series in named}),
         hours=[from_ms(hour) for hour in hours],
         known_at=known_at,
     )

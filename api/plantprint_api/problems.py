@@ -98,7 +98,6 @@ def install(app: FastAPI) -> None:
     """Makes every error of `app` a problem document."""
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_validation)
-    app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(PoolTimeout, _on_database)
     app.add_exception_handler(psycopg.Error, _on_database)
     app.add_exception_handler(Exception, _on_bug)
@@ -122,23 +121,20 @@ def _on_validation(_request: Request, error: Exception) -> JSONResponse:
     return problem_response(found.problem)
 
 
-def _on_http(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
+def http_problem(request: Request, error: HTTPException) -> Problem:
+    """What the framework found wrong, before a route had a say."""
     status = error.status_code
     if status == 400:  # the framework's word for a body that it could not decode
-        return problem_response(
-            invalid(
-                "the body is not JSON in UTF-8", place="body", remedy="see the request's schema in /openapi.json"
-            ).problem
-        )
-    problem = Problem(
+        return invalid(
+            "the body is not JSON in UTF-8", place="body", remedy="see the request's schema in /openapi.json"
+        ).problem
+    return Problem(
         title=_TITLES.get(status, error.detail),
         status=status,
         detail=f"{request.method} {request.url.path}: {error.detail}",
         place="request line",
         remedy="the routes and their methods are in /openapi.json",
     )
-    return problem_response(problem, error.headers)
 
 
 def _on_database(request: Request, error: Exception) -> JSONResponse:

@@ -9,6 +9,7 @@ from typing import Any
 
 from plantprint.ancestry import Ancestry
 from plantprint.contracts import market_of
+from plantprint.contradictions import Reasons, joined
 from plantprint.factors import Factor, builtin_factors, latest
 from plantprint.facts import Issue, ProductionEvent, Quality
 from plantprint.footprint import Footprint, footprint
@@ -21,6 +22,7 @@ from plantprint.product import OPEN_STEP, ProductFootprint, Reach, product_footp
 from plantprint.product_lines import Valuing, background
 from plantprint.production import Batch
 from plantprint.quantities import MICRO, micro, round_half_even
+from plantprint.source_history import SourceHistory
 from plantprint.times import from_ms, hour_floor, parse_instant, to_ms
 from plantprint_api.context import Context
 from plantprint_api.database import Row
@@ -55,7 +57,8 @@ async def product_of(ctx: Context, row: Row, plant: Plant, now_ms: int, asked: A
     site, batch = row["site"], row["batch"]
     ancestry = await _ancestry(ctx, site, batch, asked.known_at)
     lots = list(ancestry.lots)
-    valuing = await _valuing(ctx, plant, asked)
+    sources = await ctx.sources(site)
+    valuing = await _valuing(ctx, plant, sources, asked)
     known = {one["batch"]: one for one in await ctx.database.rows("lot_batches", site=site, lots=lots)}
     nets: dict[str, Net] = {lot: {} for lot in lots}
     for one in await ctx.database.rows("lot_net", site=site, lots=lots, known_at=asked.known_at):
@@ -65,7 +68,7 @@ async def product_of(ctx: Context, row: Row, plant: Plant, now_ms: int, asked: A
             if one["live"] is not None:
                 nets[lot] |= _open_part(lot, one["live"], nets[lot], now_ms)
     entered = {(key.source, key.entered_ms) for net in nets.values() for key in net}
-    valuing = replace(valuing, series=await load_series(ctx, site, plant, entered, asked.known_at))
+    valuing = replace(valuing, series=await load_series(ctx, site, sources, entered, asked.known_at))
     market_issues: tuple[Issue, ...] = ()
     if plant.market is not None:
         market, market_issues = await _market(ctx, site, plant, valuing, nets, asked)
@@ -74,21 +77,26 @@ async def product_of(ctx: Context, row: Row, plant: Plant, now_ms: int, asked: A
     open_lots = frozenset(lot for lot, one in known.items() if one["live"] is not None and asked.known_at is None)
     missing = {lot: one["missing_ms"] for lot, one in known.items() if one["missing_ms"]}
     batches = {lot: _batch(one) for lot, one in known.items()} | ancestry.orders
+    rows = await ctx.database.rows("lot_contradictions", site=site, lots=lots)
+    against = [_against(one, one["batch"], to_ms(one["at"])) for one in rows]
+    for lot in open_lots:
+        against += [_against(one, lot, parse_instant(one["at"])) for one in known[lot]["live"].get("reasons", ())]
 
     counted: dict[int, dict[str, float]] = {}
     hours = [from_ms(hour) for hour in sampled_hours(nets[batch])]
-    for one in await ctx.database.rows("meter_hours", site=site, hours=hours):
+    meters = [meter.id for meter in plant.meters]
+    for one in await ctx.database.rows("meter_hours", site=site, meters=meters, hours=hours):
         counted.setdefault(to_ms(one["hour_at"]), {})[one["meter"]] = one["amount"]
 
     def work() -> Product:
         behind = background(valuing, ends_ms)
-        reach = Reach(nets, ancestry.facts(batches, behind.materials), missing, open_lots, counted)
+        reach = Reach(nets, ancestry.facts(batches, behind.materials), missing, open_lots, counted, joined(against))
         product = product_footprint(batch, reach, valuing, behind, ends_ms)
         product = replace(product, remarks=tuple(sorted({*product.remarks, *market_issues})))
         net, ordered = nets[batch], batches.get(batch)
         view = valuing.view if asked != Asked() else None
         quantity, unit = (ordered.quantity_micro, ordered.unit) if ordered else (None, "")
-        own = footprint(net, plant.sources, valuing.library, quantity, unit, view, valuing.series)
+        own = footprint(net, sources, valuing.library, quantity, unit, view, valuing.series)
         return Product(product, own, net)
 
     return await asyncio.to_thread(work)
@@ -102,9 +110,9 @@ async def _ancestry(ctx: Context, site: str, batch: str, known_at: datetime | No
     return ancestry
 
 
-async def _valuing(ctx: Context, plant: Plant, asked: Asked) -> Valuing:
+async def _valuing(ctx: Context, plant: Plant, sources: SourceHistory, asked: Asked) -> Valuing:
     """The newest version of each factor that the plant names, or of each that was known then; versions for subjects."""
-    ids = {source.factor for source in plant.sources} | {one.factor for one in plant.materials if one.factor}
+    ids = {source.factor for source in sources.ever()} | {one.factor for one in plant.materials if one.factor}
     if plant.market is not None:
         ids |= {one.factor for one in plant.market.contracts} | {plant.market.residual}
     rows = await ctx.database.rows("factor_versions", ids=sorted(ids), known_at=asked.known_at)
@@ -113,7 +121,7 @@ async def _valuing(ctx: Context, plant: Plant, asked: Asked) -> Valuing:
     # What was known when is settled for stored rows by the time they were stored at.
     own = stored if asked.known_at is None else [replace(one, known_at="", published_on="") for one in stored]
     library = latest([*(one for one in named if one.factor_id in ids), *(s for s in own if s.factor_id in ids)])
-    return Valuing(plant, library, (*named, *own), asked.gwp_set, asked.known_at_ms)
+    return Valuing(plant, library, (*named, *own), asked.gwp_set, asked.known_at_ms, sources=sources)
 
 
 async def _market(
@@ -153,6 +161,10 @@ def posting_key(row: Row, batch: str) -> PostingKey:
         row["quality"],
         row["portion"],
     )
+
+
+def _against(one: Mapping[str, Any], batch: str, at_ms: int) -> Reasons:
+    return {batch: (Issue(one["code"], one["place"], one["message"], one["remedy"], at_ms),)}
 
 
 def _open_part(lot: str, live: Mapping[str, Any], posted: Net, now_ms: int) -> Net:

@@ -4,16 +4,29 @@
 select max(number) as schema_version from schema_migration;
 
 -- name: sites
-select site, name, clock from site where site > %(after)s order by site limit %(limit)s;
+select site, name, clock, exists (select from plant_model m where m.site = s.site) as has_plant_model
+from site s where site > %(after)s order by site limit %(limit)s;
 
 -- name: site
-select site, name, clock from site where site = %(site)s;
+select site, name, clock, exists (select from plant_model m where m.site = s.site) as has_plant_model
+from site s where site = %(site)s;
+
+-- name: sites_to_choose
+with known as (
+    select site, name, clock, exists (select from plant_model m where m.site = s.site) as has_plant_model from site s
+)
+select * from known where has_plant_model or not exists (select from known where has_plant_model)
+order by site limit %(limit)s;
 
 -- name: model
 select version, effective_at, body from plant_model
 where site = %(site)s
 order by (effective_at is null or effective_at <= %(at)s) desc, coalesce(effective_at, '-infinity') desc, version desc
 limit 1;
+
+-- name: model_sources
+select effective_at, body -> 'sources' as sources from plant_model
+where site = %(site)s order by effective_at nulls first, version;
 
 -- name: live_of_site
 select kind, id, body from live where site = %(site)s and kind = any(%(kinds)s);
@@ -34,18 +47,7 @@ select alert_id::text as id, site, work_center, state, limit_kg_co2e_per_hour, r
 from alert where state <> 'resolved' or alert_id = any(%(known)s::uuid[]);
 
 -- name: batches
-select b.site, b.batch, b.product, b.quantity, b.unit, b.status, b.started_at, b.ended_at, l.body as live,
-       exists (select from batch_reason r where r.site = b.site and r.batch = b.batch)
-           or exists (select from batch_missing m where m.site = b.site and m.batch = b.batch) as has_reasons,
-       coalesce((select s.status from batch_settlement s
-                 where s.site = b.site and s.batch = b.batch and l.body is null), 'provisional') as footprint_status,
-       exists (select from production_event o
-               where o.site = b.site and o.kind = 'output' and btrim(o.body ->> 'batch') = b.batch
-                 and coalesce(nullif(o.body ->> 'kind', ''), 'good') = 'good'
-                 and not exists (select from production_event w where w.site = o.site and w.source = o.source
-                                 and w.kind = 'withdraw' and btrim(w.body ->> 'event_id') = o.event_id))
-           as output_reported
-from batch b left join live l on l.site = b.site and l.kind = 'batch' and l.id = b.batch
+select b.* from pp_batch b
 where (%(site)s::text is null or b.site = %(site)s)
   and (%(statuses)s::text[] is null or b.status = any(%(statuses)s))
   and not b.batch = any(%(without)s)
@@ -62,27 +64,16 @@ with latest as (
            exists (select from live l where l.site = b.site and l.kind = 'batch' and l.id = b.batch) as is_live,
            exists (select from production_event o
                    where o.site = b.site and o.kind = 'output' and btrim(o.body ->> 'batch') = b.batch
-                     and coalesce(nullif(o.body ->> 'kind', ''), 'good') = 'good') as output_reported
+                     and coalesce(nullif(o.body ->> 'kind', ''), 'good') = 'good' offset 0) as output_reported
     from batch b where b.site = %(site)s and b.status in ('finished', 'shipped')
-    order by b.started_at desc nulls last limit %(limit)s
+    order by coalesce(b.started_at, '-infinity') desc, b.site desc, b.batch desc limit %(limit)s
 )
 select batch from latest
 where status = 'finished' and is_live and not output_reported and exists (select from latest where output_reported)
 order by batch;
 
 -- name: batch
-select b.site, b.batch, b.product, b.quantity, b.unit, b.status, b.started_at, b.ended_at, l.body as live,
-       exists (select from batch_reason r where r.site = b.site and r.batch = b.batch)
-           or exists (select from batch_missing m where m.site = b.site and m.batch = b.batch) as has_reasons,
-       coalesce((select s.status from batch_settlement s
-                 where s.site = b.site and s.batch = b.batch and l.body is null), 'provisional') as footprint_status,
-       exists (select from production_event o
-               where o.site = b.site and o.kind = 'output' and btrim(o.body ->> 'batch') = b.batch
-                 and coalesce(nullif(o.body ->> 'kind', ''), 'good') = 'good'
-                 and not exists (select from production_event w where w.site = o.site and w.source = o.source
-                                 and w.kind = 'withdraw' and btrim(w.body ->> 'event_id') = o.event_id))
-           as output_reported
-from batch b left join live l on l.site = b.site and l.kind = 'batch' and l.id = b.batch
+select b.* from pp_batch b
 where b.batch = %(batch)s and (%(site)s::text is null or b.site = %(site)s) order by b.site limit 2;
 
 -- name: batch_net
@@ -144,9 +135,9 @@ select b.batch, b.product, b.quantity, b.unit, b.started_at, l.body as live,
 from batch b left join live l on l.site = b.site and l.kind = 'batch' and l.id = b.batch
 where b.site = %(site)s and b.batch = any(%(lots)s);
 
--- name: batch_reasons
-select batch, code, place, message, remedy from batch_reason
-where site = %(site)s and batch = any(%(batches)s) order by batch, code, place, at;
+-- name: lot_contradictions
+select batch, code, place, at, message, remedy from batch_reason
+where site = %(site)s and batch = any(%(lots)s) and origin <> 'genealogy' order by batch, code, place, at;
 
 -- name: statements_of_batch
 select shipment, body_hash, issued_at from statement
@@ -162,7 +153,7 @@ with shipped as (
       and not exists (select from production_event n where n.site = e.site and n.source = e.source
                       and n.event_id = e.event_id and n.revision > e.revision)
       and not exists (select from production_event w where w.site = e.site and w.source = e.source
-                      and w.kind = 'withdraw' and w.body ->> 'event_id' = e.event_id)
+                      and w.kind = 'withdraw' and btrim(w.body ->> 'event_id') = e.event_id)
 )
 select site, at, shipment, batch, quantity, customer, body_hash, issued_at
 from shipped left join statement using (site, shipment, batch)
@@ -181,7 +172,7 @@ with shipped as (
       and not exists (select from production_event n where n.site = e.site and n.source = e.source
                       and n.event_id = e.event_id and n.revision > e.revision)
       and not exists (select from production_event w where w.site = e.site and w.source = e.source
-                      and w.kind = 'withdraw' and w.body ->> 'event_id' = e.event_id)
+                      and w.kind = 'withdraw' and btrim(w.body ->> 'event_id') = e.event_id)
 )
 select site, at, source, event_id, shipment, batch, quantity, customer, body as statement, body_hash, issued_at
 from shipped left join statement using (site, shipment, batch)
@@ -238,12 +229,15 @@ select g.*, newest.message, newest.remedy, named.newest_places,
        exists (select from batch b where b.site = g.site and b.batch = named.newest_places[1]) as of_batches
 from shown g
 cross join lateral (
-    select message, remedy from asked a where a.site = g.site and a.code = g.code and a.group_place = g.group_place
+    select message, remedy from issue a where a.site = g.site and a.code = g.code
+      and (not %(by_place)s or a.place = g.group_place) and (%(open)s::boolean is null or a.open = %(open)s)
     order by at desc, place limit 1) newest
 cross join lateral (
     select array_agg(place order by at desc, place) as newest_places from (
-        select place, max(at) as at from asked a
-        where a.site = g.site and a.code = g.code and a.group_place = g.group_place
+        select place, max(at) as at from (
+            select place, at from issue a where a.site = g.site and a.code = g.code
+              and (not %(by_place)s or a.place = g.group_place) and (%(open)s::boolean is null or a.open = %(open)s)
+            order by at desc limit 1000) n
         group by place order by max(at) desc, place limit %(places)s) p) named
 order by g.last_at desc, g.site desc, g.code desc, g.group_place desc;
 
@@ -290,6 +284,9 @@ cross join lateral (
     order by measured_at limit %(limit)s) r
 order by c.channel, r.measured_at;
 
+-- name: readings_from
+select pp_readings_from() as at;
+
 -- name: batch_before
 select o.batch from batch b
 join batch o on o.site = b.site and o.product = b.product and o.unit = b.unit and o.started_at < b.started_at
@@ -298,4 +295,4 @@ where b.site = %(site)s and b.batch = %(batch)s and b.product <> '' order by o.s
 
 -- name: meter_hours
 select hour_at, meter, (select coalesce(sum(part), 0) / 1e6 from unnest(amount) part)::float8 as amount
-from interval where site = %(site)s and hour_at = any(%(hours)s::timestamptz[]);
+from interval where site = %(site)s and meter = any(%(meters)s) and hour_at = any(%(hours)s::timestamptz[]);

@@ -39,6 +39,7 @@ class Site(Answer):
     site: str = Field(examples=["dyehouse"])
     name: Text
     clock: Clock
+    has_plant_model: bool = Field(description="Without one nothing is accounted: is the site's name mistyped?")
 
 
 class WorkUnit(Answer):
@@ -155,7 +156,8 @@ class Batch(Answer):
     )
     includes_open_hour: bool = Field(description="True: from the live picture, open hours included, not yet settled.")
     incomplete: bool | None = Field(
-        description="True where missing meter data or wrong facts of its materials touch the batch; null if unknown."
+        description="True where missing data, facts that contradict each other or wrong facts of its materials touch the "
+        "batch; null if nothing is known of it."
     )
 
 

@@ -14,6 +14,7 @@ from plantprint_cli import (
     plant_commands,
     run,
     services,
+    site_commands,
     trials,
 )
 from plantprint_cli.errors import user_errors
@@ -25,7 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Live carbon footprints of production batches, from the plant's own meters. Start with: plantprint run",
 )
-for module in (run, edge_commands, services, operate, event_commands, plant_commands, factor_commands, trials, bench):
+for module in (
+    run, edge_commands, services, operate, site_commands, event_commands, plant_commands, factor_commands, trials, bench,
+):  # fmt: skip
     module.register(app)
 
 

@@ -104,6 +104,7 @@ def account(
     purpose: Purpose = typer.Option(
         None, "--purpose", help="Refuse factors that serve the other one; the two never mix."
     ),
+    years_max: int = typer.Option(12, "--years-max", min=1, help="Refuse facts that reach over more years."),
     as_json: bool = typer.Option(False, "--json", help="Print every account to the last digit as JSON."),
     schema: bool = typer.Option(False, "--schema", help="Print the JSON Schema of the document and leave."),
 ) -> None:
@@ -117,7 +118,8 @@ def account(
         raise CommandError(
             "account needs a document of facts; docs/neutral.md describes it, --schema prints its schema"
         )
-    accounts = neutral.account_facts(neutral.parse_facts(facts.read_bytes()), known_at, gwp_set, purpose)
+    stated = neutral.parse_facts(facts.read_bytes())
+    accounts = neutral.account_facts(stated, known_at, gwp_set, purpose, years_max)
     result = neutral.accounts_json(accounts)
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))

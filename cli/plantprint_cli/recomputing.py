@@ -46,7 +46,12 @@ def recompute(
     result = _order(database_url, site, low, high, seconds, quiet=as_json)
     if as_json:
         typer.echo(json.dumps(result))
-    elif seconds:
+        return
+    if result["readings_from"]:
+        typer.echo(
+            f"from {result['readings_from']} on: readings before were dropped, their hours stay as they were posted"
+        )
+    if seconds:
         typer.echo(f"accounted again; {result['postings']} postings of corrections")
     else:
         typer.echo("ordered; the running collector accounts it again in its next pass")
@@ -61,6 +66,7 @@ def _show(database_url: str, site: str, low: int, high: int, *, as_json: bool) -
     changes: list[Any] = []
     pending: list[Any] = []
     hours = beyond = 0
+    kept: Any = None
     with Progress(console=Console(stderr=True, quiet=as_json), transient=True) as bar:
         task = bar.add_task("accounting in a snapshot", total=None)
         try:
@@ -69,13 +75,15 @@ def _show(database_url: str, site: str, low: int, high: int, *, as_json: bool) -
                     bar.update(task, total=found)
                 elif isinstance(found, preview.Pending):
                     pending.append(found)
+                elif isinstance(found, preview.Kept):
+                    kept = found
                 else:
                     hours, beyond = hours + 1, beyond + found.beyond
                     changes += found.changes
                     bar.advance(task)
         except preview.NothingSettledError as error:
             raise CommandError(str(error)) from error
-    body = _report(site, hours, beyond, changes, pending)
+    body = _report(site, hours, beyond, changes, pending) | _kept(kept)
     typer.echo(json.dumps(body) if as_json else "\n".join(_lines(body)))
     raise typer.Exit(1 if changes else 0)
 
@@ -112,10 +120,23 @@ def _report(site: str, hours: int, beyond: int, changes: list[Any], pending: lis
     }
 
 
+def _kept(kept: Any) -> dict[str, Any]:
+    from plantprint.times import format_instant
+
+    return {
+        "hours_kept": 0 if kept is None else kept.hours,
+        "readings_from": None if kept is None else format_instant(kept.readings_from_ms),
+    }
+
+
 def _lines(body: dict[str, Any]) -> list[str]:
     lines = [
         f"{body['hours']} hours accounted in a snapshot, {body['hours_changed']} would change; nothing was written"
     ]
+    if body["hours_kept"]:
+        lines.append(
+            f"  {body['hours_kept']} hours stay as they were posted: readings before {body['readings_from']} were dropped"
+        )
     lines += [f"  pending: {p['cause']}, {p['marks']} marks, {p['from']} to {p['to']}" for p in body["pending"]]
     lines += [
         f"  {c['hour']} {c['account']} {c['work_unit']} {c['source']}: {c['now']} → {c['then']}"
@@ -126,17 +147,29 @@ def _lines(body: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _order(database_url: str, site: str, low: int, high: int, wait_s: float, *, quiet: bool) -> dict[str, int]:
-    """Marks the span and waits until no mark of this order is left; returns the postings written since."""
+def _order(database_url: str, site: str, low: int, high: int, wait_s: float, *, quiet: bool) -> dict[str, Any]:
+    """Marks the span and waits until no mark of this order is left; returns the postings written since.
+
+    `readings_from` says where the span begins instead, because readings before it were dropped.
+    """
     import psycopg
     from rich.console import Console
     from rich.progress import Progress
 
-    from plantprint_collector import store
+    from plantprint.times import format_instant
+    from plantprint_collector import horizon, store
 
     with psycopg.connect(database_url, autocommit=True) as conn:
         if conn.execute("select 1 from site where site = %s", (site,)).fetchone() is None:
             raise CommandError(f"no site {site!r} in this database")
+        kept_from = horizon.readings_from_ms(conn)
+        if high <= kept_from:
+            raise CommandError(
+                f"readings before {format_instant(kept_from)} were dropped: these hours stay as they were posted; name a"
+                " later span"
+            )
+        readings_from = format_instant(kept_from) if low < kept_from else None
+        low = max(low, kept_from)
         before = _postings(conn, site)
         store.mark_site(conn, site, from_ms_=low, to_ms_=high - 1, cause=CAUSE)
         deadline_s = time.monotonic() + wait_s
@@ -150,7 +183,7 @@ def _order(database_url: str, site: str, low: int, high: int, wait_s: float, *, 
                     )
                 bar.update(task, completed=max(0, (bar.tasks[0].total or 1) - left))
                 time.sleep(0.2)
-        return {"postings": _postings(conn, site) - before}
+        return {"postings": _postings(conn, site) - before, "readings_from": readings_from}
 
 
 def _hours_left(conn: Any, site: str) -> int:

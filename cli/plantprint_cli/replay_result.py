@@ -58,7 +58,7 @@ def replay_result(conn: Conn, site: str) -> dict[str, Any]:
         for key, amount in account.net.items():
             place = _coarse(key.account_kind, key.account_id, key.source, key.entered_ms, key.quality)
             net[place] = net.get(place, 0) + amount
-    total = footprint(net, facts.models[-1].graph.plant.sources, facts.library, series=facts.series)
+    total = footprint(net, facts.source_history, facts.library, series=facts.series)
     result: dict[str, Any] = {
         "site": site,
         "sources": [

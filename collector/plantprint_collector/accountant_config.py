@@ -1,6 +1,8 @@
 """Settings of the accountant; units are in the names."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -35,3 +37,23 @@ class AccountantSettings(BaseSettings):
     accountant_retry_s: float = Field(
         default=1.0, gt=0, description="pause after an error or before asking for a site again, in seconds"
     )
+    accountant_idle_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="after this silence between passes the server ends the accountant's session, and another takes its sites;"
+        " in seconds",
+    )
+    accountant_silent_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="the same inside a pass, which computes between its statements; in seconds",
+    )
+
+    @model_validator(mode="after")
+    def _heard_often_enough(self) -> Self:
+        pause_s = max(self.live_ms / 1000, self.accountant_retry_s)
+        if self.accountant_idle_s < 3 * pause_s:
+            raise ValueError(
+                f"accountant_idle_s must be at least {3 * pause_s:g}: three times live_ms, accountant_retry_s"
+            )
+        return self

@@ -12,15 +12,15 @@ from typing import Any
 
 from psycopg import Connection, IsolationLevel
 
-from plantprint.account import EMPTY_CARRY
 from plantprint.ledger import Net
 from plantprint.plant.graph import PlantGraph
 from plantprint.times import HOUR_MS, format_instant, from_ms, to_ms
+from plantprint_collector import audit_reasons, horizon
 from plantprint_collector.books import SiteFacts, account_hours, load_facts
 from plantprint_collector.connection import connect
 from plantprint_collector.facts_store import MeterSource, load_clock, newest_by_channel
-from plantprint_collector.genealogy_book import GenealogyBook
 from plantprint_collector.ledger_store import load_hours, load_net, settled_bounds
+from plantprint_collector.settling import carry_before
 
 Conn = Connection[tuple[Any, ...]]
 
@@ -42,10 +42,14 @@ class Finding:
 
 @dataclass(slots=True)
 class SiteAudit:
-    """One site's result; `pending_marks` are changes not worked in yet, so a difference may be only a matter of time."""
+    """One site's result; `pending_marks` are changes not worked in yet, so a difference may be only a matter of time.
+
+    `kept_hours` are settled hours whose readings were dropped: nothing can be said of them from readings any more.
+    """
 
     site: str
     hours: int = 0
+    kept_hours: int = 0
     postings: int = 0
     source_hours: int = 0
     pending_marks: int = 0
@@ -71,6 +75,8 @@ class AuditReport:
                 f"{site.site}: {site.hours} settled hours recomputed, {site.postings} net postings compared, "
                 f"{site.source_hours} source hours balanced, {site.pending_marks} marks pending"
             )
+            if site.kept_hours:
+                yield f"  {site.kept_hours} hours before those stay as they were posted: their readings were dropped"
             for finding in site.findings[:_SHOWN_MAX]:
                 yield f"  {finding.check} {finding.place}: expected {finding.expected}, found {finding.found}"
             for agent, gaps in site.outstanding.items():
@@ -83,6 +89,7 @@ def audit_database(dsn: str, site: str | None = None) -> AuditReport:
     with connect(dsn, application="plantprint-audit", timeout_s=_TIMEOUT_S) as conn:
         conn.isolation_level = IsolationLevel.REPEATABLE_READ
         with conn.transaction():
+            horizon.hold(conn)
             rows = conn.execute("select site from site order by site").fetchall()
             return AuditReport([audit_site(conn, name) for (name,) in rows if site in (None, name)])
 
@@ -95,43 +102,31 @@ def audit_site(conn: Conn, site: str) -> SiteAudit:
     facts, bounds = load_facts(conn, site), settled_bounds(conn, site)
     if facts is None or bounds is None:
         return result
-    _check_recompute(conn, facts, bounds, result)
     _check_sources(conn, facts, bounds, result)
-    _check_amounts(conn, facts, bounds, result)
-    _check_genealogy(conn, facts, result)
+    recomputable = max(bounds[0], min(horizon.readings_from_ms(conn), bounds[1] + HOUR_MS)), bounds[1]
+    result.kept_hours = (recomputable[0] - bounds[0]) // HOUR_MS
+    now_ms = load_clock(conn, site).now_ms(_wall_ms(conn), max(newest_by_channel(conn, site).values(), default=None))
+    _check_recompute(conn, facts, recomputable, now_ms, result)
+    _check_amounts(conn, facts, recomputable, result)
+    result.findings += [Finding(*one) for one in audit_reasons.of_events(conn, facts, now_ms)]
     return result
 
 
-def _check_genealogy(conn: Conn, facts: SiteFacts, result: SiteAudit) -> None:
-    """The reasons of incomplete batches from all events at once, against those kept up event by event."""
-    known: dict[str, set[tuple[str, str]]] = {}
-    for batch, code, place in conn.execute(
-        "select batch, code, place from batch_reason where site = %s", (facts.site,)
-    ).fetchall():
-        known.setdefault(batch, set()).add((code, place))
-    wanted = {
-        lot: {(issue.code, issue.place) for issue in issues}
-        for lot, issues in GenealogyBook(facts.site).reasons(facts).items()
-    }
-    for lot in sorted(known.keys() | wanted.keys()):
-        if known.get(lot) != wanted.get(lot):
-            expected, found = (str(sorted(side.get(lot, ()))) for side in (wanted, known))
-            result.findings.append(Finding("genealogy", lot, expected, found))
+def _check_recompute(conn: Conn, facts: SiteFacts, bounds: tuple[int, int], now_ms: int, result: SiteAudit) -> None:
+    """Every settled hour from its readings, from nothing, against the ledger and its contradictions (invariants 1 and 3).
 
-
-def _check_recompute(conn: Conn, facts: SiteFacts, bounds: tuple[int, int], result: SiteAudit) -> None:
-    """Every settled hour from its readings, from nothing, against the net of the ledger (invariants 1 and 3)."""
-    now_ms = load_clock(conn, facts.site).now_ms(
-        _wall_ms(conn), max(newest_by_channel(conn, facts.site).values(), default=None)
-    )
-    carry = EMPTY_CARRY
+    Behind dropped readings it goes on from the state that is stored.
+    """
+    carry = carry_before(conn, facts.site, bounds[0])
     for start in range(bounds[0], bounds[1] + 1, _HOURS_AT_ONCE * HOUR_MS):
         end = min(start + (_HOURS_AT_ONCE - 1) * HOUR_MS, bounds[1])
         known, stored = load_net(conn, facts.site, start, end), load_hours(conn, facts.site, start, end)
+        reasons = audit_reasons.stored_by_hour(conn, facts.site, start, end)
         for account in account_hours(conn, facts, range(start, end + 1, HOUR_MS), carry, now_ms):
             carry = account.carry
             hour = account.hour_ms
             _compare(facts.site, hour, account.net, known.get(hour, {}), result)
+            result.findings += [Finding(*one) for one in audit_reasons.of_hour(account, reasons.get(hour, {}))]
             if hour not in stored:
                 result.findings.append(Finding("hours", format_instant(hour), "accounted", "absent"))
             elif stored[hour].carry != carry:
@@ -212,13 +207,15 @@ def _check_amounts(conn: Conn, facts: SiteFacts, bounds: tuple[int, int], result
         if channel.kind != "amount" or not whole or channel.decimals > 6:
             continue
         row = conn.execute(
-            "select (select coalesce(sum(a), 0) from interval, unnest(amount) as a where site = %s and meter = %s), "
+            "select (select coalesce(sum(a), 0) from interval, unnest(amount) as a where site = %s and meter = %s "
+            " and hour_at >= %s), "
             "(select coalesce(sum(value), 0) from reading where channel_id = any(%s) and quality > 0 "
             " and value between 0 and %s and measured_at <= %s "
             " and measured_at - make_interval(secs => %s) >= %s)",
             (
                 facts.site,
                 meter,
+                from_ms(bounds[0]),
                 list(source.multipliers),
                 _most_believed(source),
                 from_ms(bounds[1] + HOUR_MS),
@@ -246,11 +243,12 @@ def _most_believed(source: MeterSource) -> int:
 
 
 def _straddles(conn: Conn, channels: dict[int, int], bounds: tuple[int, int]) -> bool:
-    """Whether an amount lies across the end of settled time, so that sums cannot be equal."""
+    """Whether an amount lies across an end of the hours, so that sums cannot be equal."""
     row = conn.execute(
         "select exists (select from reading join channel using (channel_id) where channel_id = any(%(c)s) "
-        "and measured_at > %(end)s and measured_at - make_interval(secs => period_s) < %(end)s)",
-        {"c": list(channels), "end": from_ms(bounds[1] + HOUR_MS)},
+        "and (measured_at > %(end)s and measured_at - make_interval(secs => period_s) < %(end)s "
+        " or measured_at > %(start)s and measured_at - make_interval(secs => period_s) < %(start)s))",
+        {"c": list(channels), "start": from_ms(bounds[0]), "end": from_ms(bounds[1] + HOUR_MS)},
     ).fetchone()
     return bool(row and row[0])
 

@@ -6,11 +6,12 @@ from typing import Any
 from psycopg import Connection
 
 from plantprint.account import HourAccount
+from plantprint.contradictions import joined
 from plantprint.ledger import Net
 from plantprint.plant.graph import PlantGraph
-from plantprint.production import Batch, Job, Production
+from plantprint.production import Production
 from plantprint.quantities import decimal_text
-from plantprint.times import format_instant, from_ms
+from plantprint.times import format_instant, from_ms, to_ms
 from plantprint_collector import live
 from plantprint_collector.books import SiteFacts
 from plantprint_collector.ledger_store import load_account
@@ -27,10 +28,9 @@ class BatchBook:
         self.site = site
         self._settled: dict[str, tuple[Net, bool]] = {}
         self._written: dict[str, tuple[Any, ...]] = {}
-        self._production: Production | None = None
-        self._jobs: dict[str, list[Job]] = {}
-        self._rows: dict[str, dict[str, Any]] = {}
-        self._changing: set[str] = set()
+        self._seen = Production()
+        # Batches whose rows time alone will change, and what they are now.
+        self._changing: dict[str, dict[str, Any]] = {}
 
     def forget_settled(self) -> None:
         self._settled.clear()
@@ -47,36 +47,30 @@ class BatchBook:
         now_ms: int,
     ) -> list[LiveRow]:
         """Writes changed rows of `batch`; returns the live rows of batches that run or have amounts in open hours."""
-        self._look(production, now_ms)
-        self._store(conn, {name: self._rows[name] for name in self._changing})
-        self._changing = {name for name in self._changing if not _is_over(self._rows[name], self._jobs.get(name, []))}
+        self._look(conn, production, now_ms)
         found: list[LiveRow] = []
-        running = {name for name in self._changing if self._rows[name]["status"] == "running"}
-        shown = sorted(running | (nets.keys() & self._rows.keys()))
-        wrong = with_reasons(conn, self.site, shown)
+        running = {name for name, row in self._changing.items() if row["status"] == "running"}
+        shown = sorted(running | {name for name in nets if name in production.batches})
+        wrong, against = with_reasons(conn, self.site, shown), joined(account.contradictions for account in accounts)
         for name in shown:
-            row = self._rows[name]
+            row = self._changing.get(name) or _row(production, name, now_ms)
             settled, was_missing = self._settled_net(conn, name, accounts[0].hour_ms)
-            missing = was_missing or name in wrong or any(a.missing_ms.get(name) for a in accounts)
+            missing = was_missing or name in wrong or name in against or any(a.missing_ms.get(name) for a in accounts)
             age_s = ages.newest(live.rows_behind(graph, tuple(row["work_units"])))
             net = {**settled, **nets.get(name, {})}
-            body = live.batch_body(
-                graph, net, facts.library, facts.series, {**row, "incomplete": missing}, now_ms, age_s
-            )
+            row = {**row, "incomplete": missing, "reasons": against.get(name, ())}
+            body = live.batch_body(facts.source_history, net, facts.library, facts.series, row, now_ms, age_s)
             found.append(("batch", name, body))
         return found
 
-    def _look(self, production: Production, now_ms: int) -> None:
-        """Brings the rows up to date; those of batches that are over only when events have changed."""
-        if production is not self._production:
-            self._production, self._changing = production, set(production.batches)
-            self._jobs = {}
-            for job in production.jobs:
-                self._jobs.setdefault(job.batch, []).append(job)
-            self._shipped = {s.batch: s.at_ms for s in reversed(production.shipments)}
-            self._rows = {}
-        for name in self._changing:
-            self._rows[name] = _row(production.batches[name], self._jobs.get(name, []), self._shipped.get(name), now_ms)
+    def _look(self, conn: Conn, production: Production, now_ms: int) -> None:
+        """Writes the rows of batches that are others than before: by events, or because time has come."""
+        due = production.batches_differing(self._seen) | self._changing.keys()
+        rows = {name: _row(production, name, now_ms) for name in sorted(due) if name in production.batches}
+        self._store(conn, rows)
+        self._changing = {name: row for name, row in rows.items() if not _rests(production, name, now_ms)}
+        self._written = {name: values for name, values in self._written.items() if name in self._changing}
+        self._seen = production
 
     def _settled_net(self, conn: Conn, batch: str, open_from_ms: int) -> tuple[Net, bool]:
         """Postings of settled hours only: what a shipment posted of open hours is in their accounts already."""
@@ -93,7 +87,9 @@ class BatchBook:
             name: (r["product"], r["quantity"], r["unit"], r["status"], r["started_ms"], r["ended_ms"])
             for name, r in rows.items()
         }
-        changed = {name: v for name, v in values.items() if self._written.get(name) != v}
+        known = self._stored(conn, [name for name in rows if name not in self._written])
+        self._written = values
+        changed = {name: v for name, v in values.items() if known.get(name) != v}
         if not changed:
             return
         with conn.cursor() as cursor:
@@ -107,15 +103,28 @@ class BatchBook:
                     for name, (product, quantity, unit, status, started, ended) in changed.items()
                 ],
             )
-        self._written |= changed
+
+    def _stored(self, conn: Conn, names: list[str]) -> dict[str, tuple[Any, ...]]:
+        """What is written of batches, as far as it is not known."""
+        found = dict(self._written)
+        if names:
+            query = (
+                "select batch, product, quantity, unit, status, started_at, ended_at from batch "
+                "where site = %s and batch = any(%s)"
+            )
+            for name, product, quantity, unit, status, *instants in conn.execute(query, (self.site, names)).fetchall():
+                times = [None if at is None else to_ms(at) for at in instants]
+                found[name] = (product, None if quantity is None else f"{quantity:f}", unit, status, *times)
+        return found
 
 
 def _at(t_ms: int | None) -> Any:
     return None if t_ms is None else from_ms(t_ms)
 
 
-def _row(batch: Batch, jobs: Sequence[Job], shipped_ms: int | None, now_ms: int) -> dict[str, Any]:
+def _row(production: Production, name: str, now_ms: int) -> dict[str, Any]:
     """What `batch` says of a batch at an instant, from its order, jobs and first shipment."""
+    batch, jobs, shipments = production.batches[name], production.jobs_of(name), production.shipments_of.get(name)
     begun = [job for job in jobs if job.start_ms <= now_ms]
     running = [job for job in begun if job.end_ms is None or job.end_ms > now_ms]
     status = "running" if running or (begun and len(begun) < len(jobs)) else "finished" if begun else "planned"
@@ -126,7 +135,7 @@ def _row(batch: Batch, jobs: Sequence[Job], shipped_ms: int | None, now_ms: int)
         "product": batch.product,
         "quantity": None if batch.quantity_micro is None else decimal_text(batch.quantity_micro),
         "unit": batch.unit,
-        "status": "shipped" if shipped_ms is not None and shipped_ms <= now_ms else status,
+        "status": "shipped" if shipments and shipments[0].at_ms <= now_ms else status,
         "started_ms": started_ms,
         "ended_ms": ended_ms,
         "started_at": None if started_ms is None else format_instant(started_ms),
@@ -134,10 +143,8 @@ def _row(batch: Batch, jobs: Sequence[Job], shipped_ms: int | None, now_ms: int)
     }
 
 
-def _is_over(row: Mapping[str, Any], jobs: Sequence[Job]) -> bool:
-    """Whether time alone changes nothing any more: shipped, and no job that runs or is to start."""
-    return (
-        row["status"] == "shipped"
-        and not row["work_units"]
-        and row["started_ms"] == min((job.start_ms for job in jobs), default=None)
-    )
+def _rests(production: Production, name: str, now_ms: int) -> bool:
+    """Whether time alone changes nothing any more: no job runs or is to start, and no shipment is to come."""
+    jobs, shipments = production.jobs_of(name), production.shipments_of.get(name, ())
+    over = all(job.start_ms <= now_ms and job.end_ms is not None and job.end_ms <= now_ms for job in jobs)
+    return over and all(shipment.at_ms <= now_ms for shipment in shipments[:1])

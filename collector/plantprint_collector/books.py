@@ -1,20 +1,18 @@
 """The facts of one site as accounting needs them, and hours accounted from stored readings: whole, in order, exact."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Iterator, KeysView, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from plantprint.account import Carry, HourAccount, account_hour
 from plantprint.factor_series import FactorSeries
 from plantprint.factors import Factor, builtin_factors, latest
-from plantprint.facts import ProductionEvent
 from plantprint.intervals import LOOKAHEAD, Values, binding_edges_ms, binding_from_ms, values_of
-from plantprint.material_events import KINDS as GENEALOGY
-from plantprint.plant.graph import PlantGraph
 from plantprint.plant.model import Binding, Meter
-from plantprint.production import Production, reduce_events
-from plantprint.settlement import reaches_back_ms, touched_spans
+from plantprint.production import Production
+from plantprint.settlement import reaches_back_ms
+from plantprint.source_history import SourceHistory
 from plantprint.times import HOUR_MS, hour_floor
 from plantprint_collector.facts_store import (
     Conn,
@@ -34,6 +32,7 @@ from plantprint_collector.facts_store import (
     reach_back_ms,
 )
 from plantprint_collector.series_store import load_series
+from plantprint_collector.site_events import SiteEvents
 from plantprint_collector.stored_hours import Kept, fingerprint, keep_nothing
 
 Range = tuple[int, int]
@@ -45,17 +44,20 @@ _MEMO_MAX = 64
 
 @dataclass(frozen=True, eq=False)
 class SiteFacts:
-    """Everything but readings, as of one database snapshot; `factor_rows` is how many factors and series there were then."""
+    """Everything but readings, as of one database snapshot; `factor_rows` is how many factors and series there were then.
+
+    `productions` are by version of the model; `events`, from which they are made, goes on to the next snapshot.
+    """
 
     site: str
     models: list[ModelVersion]
     channels: dict[str, list[StoredChannel]]
-    events: dict[tuple[str, str, int], ProductionEvent]
+    events: SiteEvents
+    productions: Mapping[int, Production]
     library: dict[str, Factor]
     factor_rows: int
     first_ms: dict[int, int]
     series: dict[str, FactorSeries] = field(default_factory=dict)
-    _productions: dict[int, Production] = field(default_factory=dict)
     _memo: dict[tuple[str, Hashable], Any] = field(default_factory=dict, repr=False)
 
     def model(self, hour_ms: int) -> ModelVersion:
@@ -63,16 +65,7 @@ class SiteFacts:
 
     def production(self, model: ModelVersion) -> Production:
         """What the events mean under a model (it knows which work units and steps exist)."""
-        same = next(m for m in self.models if _same_places(m.graph, model.graph))
-        if same.version not in self._productions:
-            self._productions[same.version] = reduce_events(self.events.values(), same.graph)
-        return self._productions[same.version]
-
-    def with_events(self, events: Iterable[ProductionEvent]) -> "SiteFacts":
-        """These facts and events that were stored meanwhile; those of genealogy change nothing about jobs and states."""
-        fresh = {key: event for key, event in _by_identity(events).items() if key not in self.events}
-        alike = all(event.kind in GENEALOGY and event.revision == 0 for event in fresh.values())
-        return replace(self, events=self.events | fresh, _productions=self._productions if alike else {})
+        return self.productions[model.version]
 
     def _once(self, name: str, of: Hashable, find: Callable[[], _Found]) -> _Found:
         """What models, channels and first readings say, looked up once until `learn_first` hears something new."""
@@ -182,6 +175,13 @@ class SiteFacts:
         return {meter: fingerprint(source, plant.bucket_s) for meter, source in sources if meter not in levels}
 
     @property
+    def source_history(self) -> SourceHistory:
+        """The sources of all models: an amount is valued by its source as it was when it entered."""
+        return self._once(
+            "source history", 0, lambda: SourceHistory((m.effective_ms, m.graph.plant.sources) for m in self.models)
+        )
+
+    @property
     def every_meter(self) -> frozenset[str]:
         """The meters of all models."""
         return self._once("meters", 0, lambda: frozenset(m.id for v in self.models for m in v.graph.plant.meters))
@@ -241,28 +241,21 @@ class SiteFacts:
         }
 
 
-def load_facts(conn: Conn, site: str) -> SiteFacts | None:
-    """The site's facts, or None while it has no plant model."""
+def load_facts(conn: Conn, site: str, events: SiteEvents | None = None) -> SiteFacts | None:
+    """The site's facts, or None while it has no plant model; `events` where they are known already."""
     models = load_models(conn, site)
     if not models:
         return None
     stored = [Factor.from_json({**body, "version": version}) for _, version, body in load_factor_rows(conn)]
     library = latest([*builtin_factors(), *stored])
-    channels, events = load_channels(conn, site), _by_identity(load_events(conn, site))
-    series = load_series(conn, site)
-    facts = SiteFacts(site, models, channels, events, library, count_factors(conn), {}, series)
+    if events is None:
+        events = SiteEvents()
+        events.load(conn, site)
+    productions = events.follow(models)
+    channels, series = load_channels(conn, site), load_series(conn, site)
+    facts = SiteFacts(site, models, channels, events, productions, library, count_factors(conn), {}, series)
     facts.first_ms.update(first_readings_ms(conn, facts.mapped_channels()))
     return facts
-
-
-def _by_identity(events: Iterable[ProductionEvent]) -> dict[tuple[str, str, int], ProductionEvent]:
-    return {(event.source, event.event_id, event.revision): event for event in events}
-
-
-def _same_places(one: PlantGraph, other: PlantGraph) -> bool:
-    """Whether events mean the same under both models."""
-    alike = one.work_units == other.work_units and one.steps == other.steps
-    return alike and one.sources == other.sources and one.pools.keys() == other.pools.keys()
 
 
 def account_hours(
@@ -315,18 +308,8 @@ def touched_by_readings(conn: Conn, facts: SiteFacts, marks: Mapping[int, Sequen
     ]
 
 
-def touched_by_production(old: SiteFacts, new: SiteFacts, far_ms: int) -> list[Range]:
-    """Spans in which accounts can differ between two readings of the events, under any of the models."""
-    return [
-        span
-        for model in new.models
-        if old.production(model) is not new.production(model)
-        for span in touched_spans(model.graph, old.production(model), new.production(model), far_ms)
-    ]
-
-
-def touched_since(facts: SiteFacts, span: Range) -> int:
-    """Since when accounts can differ where all that is known is that events with instants in `span` are new or gone."""
-    return min(
-        reaches_back_ms(model.graph, facts.production(model), facts.events.values(), span) for model in facts.models
-    )
+def touched_since(conn: Conn, facts: SiteFacts, spans: Sequence[Range]) -> int:
+    """Since when accounts can differ where all that is known is that events with instants in `spans` are new or gone."""
+    among = load_events(conn, facts.site, spans)
+    span = min(low for low, _ in spans), max(high for _, high in spans)
+    return min(reaches_back_ms(model.graph, facts.production(model), among, span) for model in facts.models)

@@ -52,6 +52,22 @@ class Settings(BaseSettings):
         default=300, ge=0, description="how far ahead of the site's clock a reading may be, in seconds of wall time"
     )
     earliest_at: str = Field(default="1990-01-01T00:00:00Z", description="readings before this instant are refused")
+    past_days_max: int = Field(
+        default=3660,
+        ge=0,
+        description="how far behind the site's clock a reading may be, in days; 0: as far as the earliest instant. Sites that live"
+        " by recorded data have no such limit",
+    )
+    day_tables_days: int = Field(
+        default=92,
+        ge=0,
+        description="readings up to this age, in days, have a table (chunk) a day; older ones share one a month",
+    )
+    new_tables_max: int = Field(
+        default=16,
+        gt=0,
+        description="most tables made for one transaction; chunks that need more are held, and their agent sends them again",
+    )
     dead_letter_mb_max: float = Field(
         default=256.0,
         gt=0,
@@ -93,11 +109,29 @@ class Settings(BaseSettings):
         " Longer than the outages that edges bridge: late readings are slower there",
     )
     compress_timeout_s: float = Field(default=3600.0, gt=0, description="longest compression of a day, in seconds")
+    reading_days_max: int = Field(
+        default=0,
+        ge=0,
+        description="age from which on days of raw readings are dropped, in days of the sites' time; 0: never. Their hours stay"
+        " as they are from then on, so keep readings longer than facts may be late",
+    )
+    drop_wait_s: float = Field(
+        default=1.0,
+        gt=0,
+        description="longest that dropping a day waits for whoever reads or writes, who wait behind it, in seconds; then it is"
+        " tried at the next turn",
+    )
     housekeeping_s: float = Field(
-        default=3600.0, gt=0, description="how often days are looked for that can be compressed, in seconds"
+        default=3600.0, gt=0, description="how often days are looked for that can be compressed or dropped, in seconds"
     )
     database_timeout_s: float = Field(
         default=60.0, gt=0, description="longest statement of the intake; a stuck server counts as away, in seconds"
+    )
+    transaction_silent_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="after this silence inside a transaction of the intake the server ends it: a collector that hangs must not"
+        " keep others waiting; in seconds",
     )
 
     @field_validator("collector_slots")

@@ -23,6 +23,7 @@ from plantprint_collector.writer import Writer
 Conn = Connection[tuple[Any, ...]]
 
 _PAGE_ROWS = 10_000
+_TABLES_MAX = 1_000_000  # nobody waits behind a replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def replay(dsn: str) -> ReplayReport:
 
     May run beside the collector and again: facts count once, however often they are stored.
     """
-    settings = Settings(database_url=SecretStr(dsn))
+    settings = Settings(database_url=SecretStr(dsn), new_tables_max=_TABLES_MAX)
     with _connect(dsn) as conn:
         writer = Writer(settings, Metrics())
         ids = [row[0] for row in conn.execute("select dead_letter_id from dead_letter order by dead_letter_id")]
@@ -121,9 +122,9 @@ def _replay_readings(conn: Conn, settings: Settings) -> int:
     """Stores the rejected readings that are possible now; a page is a transaction."""
     sites = [row[0] for row in conn.execute("select distinct site from rejected_reading")]
     limits = time_limits(site_clocks(conn, sites), settings, time.time_ns() // 1_000_000)
-    readings = ReadingWriter(settings.staged_s)
+    readings = ReadingWriter(settings.staged_s, settings.day_tables_days)
     stored = 0
-    for site, (low, high) in limits.items():
+    for site, (low, high, _) in limits.items():
         while page := conn.execute(
             "select rejected_id, channel_id, t_ms::bigint, value::bigint, quality::int, revision from rejected_reading"
             " where site = %s and channel_id is not null and t_ms between %s and %s and quality between %s and %s"

@@ -1,13 +1,15 @@
 """The facts of a site kept up to date: reloads only what marks say has changed, and tells which time that touches."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from plantprint_collector.books import Range, SiteFacts, load_facts, touched_by_production, touched_since
+from plantprint_collector.books import Range, SiteFacts, load_facts, touched_since
 from plantprint_collector.facts_store import count_factors, load_events
 from plantprint_collector.genealogy_book import GenealogyBook
 from plantprint_collector.ledger_marks import AGAIN, Marks
+from plantprint_collector.site_events import News
 
 Conn = Connection[tuple[Any, ...]]
 
@@ -39,20 +41,20 @@ class FactsBook:
         old = self.facts
         events = [(span, cause) for span, cause in marks.site if cause.startswith("event")]
         others = [_touched(span, cause) for span, cause in marks.site if _concerns_hours(cause)]
+        news = News()
+        if old is not None and events:
+            news = old.events.add(load_events(conn, self.site, [span for span, _ in events]))
+            self.facts = replace(old, productions=old.events.productions)
         if old is None or self._must_reload(conn, old, marks):
-            self.facts = load_facts(conn, self.site)
+            self.facts = load_facts(conn, self.site, None if old is None else old.events)
             if self.facts is not None:
                 self._genealogy.reload(conn, self.facts)
-        elif events:
-            stored = load_events(conn, self.site, [span for span, _ in events])
-            self.facts = old.with_events(stored)
-            fresh = [e for e in stored if (e.source, e.event_id, e.revision) not in old.events]
-            self._genealogy.follow(conn, self.facts, fresh)
-        elif old is not None:
-            self._genealogy.follow(conn, old, ())
+        elif self.facts is not None:
+            self._genealogy.follow(conn, self.facts, news)
         if self.facts is None:
             return []
-        return [*others, *self._by_events(old, self.facts, events), *self._by_first_readings(old, self.facts, marks)]
+        by_events = self._by_events(conn, old, self.facts, events, news)
+        return [*others, *by_events, *self._by_first_readings(old, self.facts, marks)]
 
     def _must_reload(self, conn: Conn, old: SiteFacts, marks: Marks) -> bool:
         return (
@@ -61,14 +63,16 @@ class FactsBook:
             or count_factors(conn) != old.factor_rows
         )
 
-    def _by_events(self, old: SiteFacts | None, new: SiteFacts, events: list[tuple[Range, str]]) -> list[Touched]:
+    def _by_events(
+        self, conn: Conn, old: SiteFacts | None, new: SiteFacts, events: list[tuple[Range, str]], news: News
+    ) -> list[Touched]:
         """After a restart what the events changed is not known any more, only since when it may be."""
         if not events:
             return []
-        if old is None:
-            return [Touched((touched_since(new, span), _FAR_MS), cause) for span, cause in events]
         cause = ", ".join(sorted({cause for _, cause in events}))
-        return [Touched(span, cause) for span in touched_by_production(old, new, _FAR_MS)]
+        if old is None:
+            return [Touched((touched_since(conn, new, [span for span, _ in events]), _FAR_MS), cause)]
+        return [Touched(span, cause) for span in news.spans]
 
     def _by_first_readings(self, old: SiteFacts | None, new: SiteFacts, marks: Marks) -> list[Touched]:
         """A meter's first reading ends the time in which it counted as missing; a new stream ends the one before it."""

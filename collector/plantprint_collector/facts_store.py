@@ -1,7 +1,7 @@
 """Reads the recorded facts that accounting works from: plant models, channels, events, readings, factors."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,10 +22,12 @@ from plantprint.intervals import (
     span_readings,
     values_of,
 )
+from plantprint.known_meters import followed_meters
 from plantprint.plant import Plant
 from plantprint.plant.graph import PlantGraph, compile_plant
 from plantprint.plant.model import Meter
 from plantprint.times import HOUR_MS, SiteClock, from_ms, to_ms
+from plantprint_collector.ledger_marks import join
 
 Conn = Connection[tuple[Any, ...]]
 
@@ -36,10 +38,12 @@ _MS = "(extract(epoch from {0}) * 1000)::bigint"
 # at its instant that may win over it. `offset 0` keeps it a look-up per reading: as a join it would read whole channels.
 _COUNTS = (
     "quality > 0 and value between {0}.least and {0}.most and not exists ("
-    "select from reading other where other.channel_id = any({0}.ids) and other.measured_at = reading.measured_at "
+    "select from reading other where other.channel_id = any({0}.ids) and other.measured_at = reading.measured_at{1} "
     "and (other.quality = 0 or not other.value between {0}.least and {0}.most) offset 0)"
 )
 _AT = "timestamptz 'epoch' + {0} * interval '1 ms'"
+_EVENT = f"source, event_id, revision, kind, {_MS.format('at')} as at_ms, body"
+_EVENTS_AT_ONCE = 10_000
 _REACH = f"""
 with c as materialized (
     select s.n, {_AT.format("s.low")} as low, {_AT.format("s.high")} as high, array(
@@ -49,9 +53,9 @@ with c as materialized (
         as s(n, channel_id, low, high, least, most) join channel mine using (channel_id))
 select c.n, array(
     select {_MS.format("measured_at")} from reading where reading.channel_id = one.channel_id and measured_at < c.low
-    and {_COUNTS.format("c")} order by measured_at desc limit %(readings)s), array(
+    and {_COUNTS.format("c", "")} order by measured_at desc limit %(readings)s), array(
     select {_MS.format("measured_at")} from reading where reading.channel_id = one.channel_id and measured_at > c.high
-    and {_COUNTS.format("c")} order by measured_at limit 1)
+    and {_COUNTS.format("c", "")} order by measured_at limit 1)
 from c cross join unnest(c.ids) as one(channel_id)
 """
 
@@ -172,7 +176,7 @@ def meter_sources(
     older stream in another unit ended when the agent was configured anew, and its hours stay as they were.
     """
     sources: dict[str, MeterSource] = {}
-    for meter in graph.plant.meters:
+    for meter in followed_meters(graph, later):
         feeds = hour_feeds(meter, later.meters.get(meter.id), hour_ms)
         found = [_feeding(meter, feed, channels, first_ms, hour_ms) for feed in feeds]
         known = [source for source in found if source is not None]
@@ -229,23 +233,30 @@ def _stream(channel: Channel) -> tuple[str, str, int]:
     return (channel.unit, channel.kind, channel.period_s)
 
 
-def load_events(conn: Conn, site: str, spans: Sequence[tuple[int, int]] | None = None) -> list[ProductionEvent]:
-    """Events whose instant lies in one of the spans, both ends included; all without spans."""
-    condition, values = "", tuple[Any, ...]()
-    if spans is not None:
-        condition = (
-            " and exists (select from unnest(%s::timestamptz[], %s::timestamptz[]) as span(low, high) "
-            "where at between low and high)"
-        )
-        values = ([from_ms(low) for low, _ in spans], [from_ms(high) for _, high in spans])
+def load_events(conn: Conn, site: str, spans: Sequence[tuple[int, int]]) -> list[ProductionEvent]:
+    """Events whose instant lies in one of the spans, both ends included."""
+    apart = join(spans, 0)
+    ends = [from_ms(low) for low, _ in apart], [from_ms(high) for _, high in apart]
+    # `offset 0` keeps it a range of the index per span: any join plan would read all events.
     rows = conn.execute(
-        f"select source, event_id, revision, kind, {_MS.format('at')}, body from production_event where site = %s{condition}",
-        (site, *values),
+        "select e.* from unnest(%s::timestamptz[], %s::timestamptz[]) as span(low, high) cross join lateral "
+        f"(select {_EVENT} from production_event where site = %s and at between span.low and span.high offset 0) e",
+        (*ends, site),
     ).fetchall()
-    return [
-        ProductionEvent(source, event_id, revision, _kind(kind), at_ms, body)
-        for source, event_id, revision, kind, at_ms, body in rows
-    ]
+    return [_event(*row) for row in rows]
+
+
+def all_events(conn: Conn, site: str) -> Iterator[list[ProductionEvent]]:
+    """All events of a site in order of time, some at once."""
+    query = f"select {_EVENT} from production_event where site = %s order by at, source, event_id, revision"
+    with conn.transaction(), conn.cursor(name="production_events") as cursor:
+        cursor.execute(query, (site,))
+        while rows := cursor.fetchmany(_EVENTS_AT_ONCE):
+            yield [_event(*row) for row in rows]
+
+
+def _event(source: str, event_id: str, revision: int, kind: str, at_ms: int, body: dict[str, Any]) -> ProductionEvent:
+    return ProductionEvent(source, event_id, revision, _kind(kind), at_ms, body)
 
 
 def _kind(kind: str) -> EventKind:
@@ -348,6 +359,8 @@ def _fetch_following(conn: Conn, channel_ids: Sequence[int], after_ms: int, valu
     All that follows where fewer than LOOKAHEAD count, so at the live edge; else it is bounded by them and the period.
     Where one channel is the stream, what does not count is left out.
     """
+    # Said twice, so that days before are left out when the query is planned, not for every reading.
+    counts = _COUNTS.format("c", " and other.measured_at > %(after)s")
     return conn.execute(
         "with c as materialized (select channel_id, period_s, array(select o.channel_id from channel o "
         "  where (o.site, o.agent, o.name) = (mine.site, mine.agent, mine.name) and o.channel_id <> mine.channel_id) as ids, "
@@ -356,7 +369,7 @@ def _fetch_following(conn: Conn, channel_ids: Sequence[int], after_ms: int, valu
         "    using (channel_id)) "
         f"select c.channel_id, {_MS.format('r.measured_at')}, r.value, r.quality, r.revision from c "
         "left join lateral (select measured_at from reading where reading.channel_id = c.channel_id "
-        f"  and measured_at > %(after)s and {_COUNTS.format('c')} "
+        f"  and measured_at > %(after)s and {counts} "
         "  order by measured_at offset %(others)s limit 1) as last on true "
         "cross join lateral (select * from reading where reading.channel_id = c.channel_id and measured_at > %(after)s "
         "  and measured_at <= greatest(coalesce(last.measured_at, 'infinity'), "
@@ -400,10 +413,11 @@ def reach_back_ms(
 
 
 def first_readings_ms(conn: Conn, channel_ids: Iterable[int]) -> dict[int, int]:
-    """The instant of the first reading of each channel that has any."""
+    """The instant of the first reading of each channel that has any, or had before they were dropped."""
     rows = conn.execute(
-        f"select c.channel_id, (select {_MS.format('measured_at')} from reading where channel_id = c.channel_id "
-        "order by measured_at limit 1) from unnest(%s::int[]) as c(channel_id)",
+        f"select c.channel_id, {_MS.format('coalesce(channel.first_at, r.measured_at)')} from unnest(%s::int[]) "
+        "as c(channel_id) join channel using (channel_id) left join lateral (select measured_at from reading "
+        "where reading.channel_id = c.channel_id and channel.first_at is null order by measured_at limit 1) r on true",
         (list(channel_ids),),
     ).fetchall()
     return {channel_id: t_ms for channel_id, t_ms in rows if t_ms is not None}

@@ -1,7 +1,7 @@
 """What is wrong in the genealogy of a site's lots, kept up event by event, and which batches that makes incomplete."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from psycopg import Connection
@@ -15,9 +15,10 @@ from plantprint.material_events import reduce_materials
 from plantprint.product import RULE_SETS
 from plantprint.product_lines import Valuing, background
 from plantprint.production import Production
-from plantprint.times import from_ms
 from plantprint_collector.books import SiteFacts
 from plantprint_collector.ledger_store import replace_issues
+from plantprint_collector.reason_store import forget_reasons, replace_reasons
+from plantprint_collector.site_events import News
 
 Conn = Connection[tuple[Any, ...]]
 
@@ -32,7 +33,7 @@ class GenealogyBook:
 
     def __init__(self, site: str) -> None:
         self.site = site
-        self._index = EventIndex()
+        self._index = EventIndex()  # the site's, from the first load on
         self._issues: dict[str, frozenset[Issue]] = {}
         self._reasons: dict[str, frozenset[Issue]] = {}
         self._materials: tuple[Material, ...] = ()
@@ -43,7 +44,7 @@ class GenealogyBook:
     def reload(self, conn: Conn, facts: SiteFacts) -> None:
         """Everything anew: after a start, or when the plant model or factors have changed."""
         lots = self._load(facts)
-        conn.execute("delete from batch_reason where site = %s", (self.site,))
+        forget_reasons(conn, self.site, "genealogy")
         self._write(conn, lots | self._issues.keys())
 
     def reasons(self, facts: SiteFacts) -> dict[str, frozenset[Issue]]:
@@ -56,9 +57,9 @@ class GenealogyBook:
         plant = facts.model(_FAR_MS).graph.plant
         self._materials = background(Valuing(plant, facts.library), _FAR_MS).materials
         self._rules = RULE_SETS[plant.product_rules]
-        self._index = EventIndex()
+        self._index = facts.events.lots
         self._issues, self._reasons = {}, {}
-        lots = self._index.add(facts.events.values())
+        lots = self._index.lots
         if lots:
             production = facts.production(facts.model(_FAR_MS))
             found = trace_lots(self._facts(self._index.all(), production), {}, self._rules)
@@ -66,14 +67,13 @@ class GenealogyBook:
                 self._issues[issue.place] = self._issues.get(issue.place, frozenset()) | {issue}
         return lots
 
-    def follow(self, conn: Conn, facts: SiteFacts, fresh: Iterable[ProductionEvent]) -> None:
-        """Takes new events; looks at no more than the lots that they name, and at what goes on from those that change.
+    def follow(self, conn: Conn, facts: SiteFacts, news: News) -> None:
+        """Follows new events; looks at no more than the lots that they name, and at what goes on from those that change.
 
         A lot of many events, such as a silo's, rests a while after each look, so that looking takes a small part of the time.
         """
-        events = list(fresh)
-        touched = self._index.add(events)
-        touched |= {batch for one in events if (batch := plain_text(one, "batch")) and self._index.knows(batch)}
+        touched = set(news.lots)
+        touched |= {batch for one in news.events if (batch := plain_text(one, "batch")) and self._index.knows(batch)}
         now_s = time.monotonic()
         self._later |= touched
         due = {lot for lot in self._later if self._rests_until_s.get(lot, 0.0) <= now_s}
@@ -136,7 +136,7 @@ class GenealogyBook:
         if not changed:
             return
         self._reasons = {lot: one for lot, one in {**self._reasons, **changed}.items() if one}
-        _store(conn, self.site, changed)
+        replace_reasons(conn, self.site, "genealogy", changed)
         replace_issues(conn, self.site, "genealogy", None, {i for one in self._issues.values() for i in one})
 
     def _reasons_of(self, lot: str) -> frozenset[Issue]:
@@ -149,16 +149,3 @@ class GenealogyBook:
             seen |= ahead
             waiting += ahead
         return frozenset(found)
-
-
-def _store(conn: Conn, site: str, reasons: Mapping[str, frozenset[Issue]]) -> None:
-    conn.execute("delete from batch_reason where site = %s and batch = any(%s)", (site, list(reasons)))
-    with conn.cursor() as cursor:
-        cursor.executemany(
-            "insert into batch_reason (site, batch, code, place, at, message, remedy) values (%s, %s, %s, %s, %s, %s, %s)",
-            [
-                (site, batch, one.code, one.place, from_ms(one.at_ms), one.message, one.remedy)
-                for batch, several in reasons.items()
-                for one in sorted(several)
-            ],
-        )

@@ -25,20 +25,15 @@ from plantprint.wire.chunk import (
     table_hash,
     unseal,
 )
+from plantprint.wire.event_rules import FACT_MS_MAX, FACT_MS_MIN, accept
 from plantprint.wire.messages import (
     AgentState,
-    EventMessage,
     MessageError,
     decode_event,
     decode_events,
     decode_state,
-    to_event,
 )
 
-# Facts beyond these instants are nobody's: the first is zero on every clock, the second a clock gone wrong.
-FACT_MS_MIN = 0
-FACT_MS_MAX = 32_503_680_000_000  # the year 3000
-EVENT_ID_CHARACTERS_MAX = 200
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -226,23 +221,10 @@ def _events(header: ChunkHeader, body: bytes) -> Events:
     faults: list[str] = []
     for number, message in enumerate(messages):
         try:
-            events.append(_to_event(message, message.source or header.agent))
+            events.append(accept(message, message.source or header.agent))
         except MessageError as error:
             faults.append(f"event {number}: {error}")
     return Events(tuple(events), tuple(faults))
-
-
-def _to_event(message: EventMessage, source: str) -> ProductionEvent:
-    try:
-        topics.check_name(source)
-    except topics.TopicError as error:
-        raise MessageError(f"source: {error}") from error
-    event = to_event(message, source)
-    if len(event.event_id) > EVENT_ID_CHARACTERS_MAX or event.revision >= 2**31:
-        raise MessageError(f"event_id has at most {EVENT_ID_CHARACTERS_MAX} characters, revision is a 32 bit number")
-    if not FACT_MS_MIN <= event.at_ms < FACT_MS_MAX:
-        raise MessageError(f"at: {message.at} is an impossible time")
-    return event
 
 
 def _read_event(message: Message, site: str, source: str) -> Event:
@@ -250,7 +232,7 @@ def _read_event(message: Message, site: str, source: str) -> Event:
     try:
         decoded = decode_event(message.payload)
         event_id, revision = decoded.event_id, decoded.revision
-        event = _to_event(decoded, source)
+        event = accept(decoded, source)
     except MessageError as error:
         return Event(message.topic, message.payload, site, source, event_id, revision, None, str(error))
     return Event(message.topic, message.payload, site, source, event.event_id, event.revision, event)

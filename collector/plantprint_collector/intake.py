@@ -27,7 +27,7 @@ import structlog
 
 from plantprint.wire import topics
 from plantprint.wire.messages import Ack, EventAck, encode
-from plantprint_collector import inbox
+from plantprint_collector import inbox, store
 from plantprint_collector.config import Settings
 from plantprint_collector.inbox import Chunk, Event, Foreign, Ignored, Item, Message, Unreadable
 from plantprint_collector.link import BrokerLink
@@ -43,11 +43,14 @@ Batch = list[tuple[Message, Item]]
 _POLL_S = 0.2
 _SAY_AGAIN_S = 60.0
 _SAID_MAX = 1000
+# A transaction that takes longer counts as a database that does not answer, until it is through.
+_ANSWER_S = 10.0
 # A statement that hangs at a stop is cut off this long after the drain's limit.
 _CANCEL_S = 2.0
 _REMEDIES = {
     "unknown_table": "the agent must send its channel table again; restart it if this goes on",
     "version": "upgrade the collector",
+    "new_days": "nothing, if it goes on: room is made a few days at a time; if not, see the agent's clock",
     "unreadable": "a resend heals corruption; if this goes on look at `plantprint deadletter list`",
     "dead_letter_full": "look at `plantprint deadletter list`, replay or delete, or raise PLANTPRINT_DEAD_LETTER_MB_MAX",
     "rejected_reading_full": "repair clock or channels, replay, or raise PLANTPRINT_REJECTED_ROWS_MAX",
@@ -69,6 +72,9 @@ class Intake:
         self.metrics.queue_messages.set_function(self._queue.qsize)
         self._first, *self._others = [Session(settings, self.metrics) for _ in range(settings.commit_sessions)]
         self._pool = ThreadPoolExecutor(max(1, len(self._others)), "intake-share")
+        self._is_database_there = False
+        self._asked_s: float | None = None
+        self.metrics.connected.labels("database").set_function(self._database_answers)
         self._link = BrokerLink(settings, self.metrics, self._enqueue)
         self._thread = threading.Thread(target=self._main, name="intake-writer", daemon=True)
         self._draining = threading.Event()
@@ -194,6 +200,7 @@ class Intake:
         delay_s = self._settings.reconnect_s_min
         while time.monotonic() < self._drain_until_s:
             try:
+                self._asked_s = time.monotonic()
                 outcomes = self._first.write(items, before_commit)
             except AWAY as error:
                 self._close_first()
@@ -201,8 +208,10 @@ class Intake:
                 self._pause(delay_s)
                 delay_s = min(2 * delay_s, self._settings.reconnect_s_max)
             else:
-                self.metrics.connected.labels("database").set(1)
+                self._is_database_there = True
                 return outcomes
+            finally:
+                self._asked_s = None
         return None
 
     def _answer(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
@@ -227,6 +236,9 @@ class Intake:
                 self._say(
                     "message_dead_lettered", letter.reason, topic=letter.topic, remedy="plantprint deadletter list"
                 )
+            for site, topic in outcome.without_model.items():
+                reason = f"site {site} has no plant model"
+                self._say("site_without_model", reason, topic=topic, remedy=store.NO_MODEL_REMEDY)
 
     def _say(self, event: str, reason: str, **context: str) -> None:
         """One warning a minute per event and reason, however many messages it concerns."""
@@ -239,8 +251,13 @@ class Intake:
 
     def _close_first(self) -> None:
         if self._first.close():
-            self.metrics.connected.labels("database").set(0)
+            self._is_database_there = False
             self.metrics.reconnects.labels("database").inc()
+
+    def _database_answers(self) -> bool:
+        """Whether the last transaction succeeded, and the one that runs is not slow beyond belief."""
+        asked_s = self._asked_s
+        return self._is_database_there and (asked_s is None or time.monotonic() - asked_s < _ANSWER_S)
 
     def _pause(self, delay_s: float) -> None:
         until_s = time.monotonic() + delay_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret depends on it

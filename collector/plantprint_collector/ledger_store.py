@@ -85,7 +85,7 @@ def load_account(conn: Conn, site: str, kind: str, account_id: str) -> Net:
 
 def write_hours(
     conn: Conn, site: str, accounts: Sequence[HourAccount], known: dict[int, Net], cause: str, known_at: datetime
-) -> int:
+) -> list[Posting]:
     """Settles hours: corrections against the known net, and carry. Returns the postings written."""
     postings = [p for account in accounts for p in corrections(known.get(account.hour_ms, {}), account.net, cause)]
     insert_postings(conn, site, postings, known_at)
@@ -95,7 +95,7 @@ def write_hours(
             "set status = excluded.status, carry = excluded.carry, known_at = excluded.known_at",
             [(site, from_ms(a.hour_ms), orjson.dumps(a.carry.to_json()).decode(), known_at) for a in accounts],
         )
-    return len(postings)
+    return postings
 
 
 def insert_postings(conn: Conn, site: str, postings: Iterable[Posting], known_at: datetime) -> None:
@@ -121,13 +121,29 @@ def replace_issues(conn: Conn, site: str, origin: str, span: tuple[int, int] | N
         (site, origin, from_ms(low), from_ms(min(high, _FAR_MS))),
     ).fetchall()
     gone = [(code, place, at) for code, place, at in known if (code, place, to_ms(at)) not in rows]
-    with conn.cursor() as cursor:
-        if gone:
+    _close_issues(conn, site, gone)
+    add_issues(conn, site, origin, rows.values())
+
+
+def close_issues(conn: Conn, site: str, issues: Iterable[Issue]) -> None:
+    """They are not so any more; what was recorded stays."""
+    _close_issues(conn, site, [(i.code, i.place, from_ms(i.at_ms)) for i in issues])
+
+
+def _close_issues(conn: Conn, site: str, gone: Sequence[tuple[str, str, datetime]]) -> None:
+    if gone:
+        with conn.cursor() as cursor:
             cursor.executemany(
                 "update issue set open = false where site = %s and code = %s and place = %s and at = %s",
                 [(site, *row) for row in gone],
             )
-        if rows:
+
+
+def add_issues(conn: Conn, site: str, origin: str, issues: Iterable[Issue]) -> None:
+    """Records issues; one that is open and as it was is left alone."""
+    rows = {(i.code, i.place, i.at_ms): i for i in issues}
+    if rows:
+        with conn.cursor() as cursor:
             cursor.executemany(
                 "insert into issue (site, origin, code, place, message, remedy, at) values (%s, %s, %s, %s, %s, %s, %s) "
                 "on conflict (site, code, place, at) do update set open = true, last_seen_at = now(), "

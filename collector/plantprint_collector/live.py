@@ -19,13 +19,14 @@ from plantprint.factor_series import FactorSeries
 from plantprint.factors import Factor
 from plantprint.facts import Quality
 from plantprint.flows import Known
-from plantprint.footprint import footprint
+from plantprint.footprint import footprint, issue_json
 from plantprint.known_meters import upstream_meters
 from plantprint.ledger import Net
 from plantprint.live_rates import kg_per_unit
 from plantprint.plant.graph import PlantGraph
 from plantprint.production import Production
 from plantprint.quantities import MICRO, decimal_text
+from plantprint.source_history import SourceHistory
 from plantprint.times import HOUR_MS, format_instant
 from plantprint_collector.alerts import under_way
 from plantprint_collector.facts_store import load_clock
@@ -91,6 +92,7 @@ class Picture:
         self,
         graph: PlantGraph,
         accounts: Sequence[HourAccount],
+        sources: SourceHistory,
         library: Mapping[str, Factor],
         series: Mapping[str, FactorSeries],
         now_ms: int,
@@ -98,10 +100,10 @@ class Picture:
         self.graph = graph
         self.start_ms = accounts[0].hour_ms
         self.bucket_ms = HOUR_MS // graph.buckets
-        per_unit = kg_per_unit(graph.plant.sources, library, series, [account.hour_ms for account in accounts])
+        per_unit = kg_per_unit(sources, library, series, [account.hour_ms for account in accounts])
         self.rates = _rates(accounts, graph, per_unit)
         net = {k: a for account in accounts for k, a in account.net.items() if k.account_kind not in _OUTSIDE}
-        self._by_quality = footprint(net, graph.plant.sources, library, series=series).by_quality
+        self._by_quality = footprint(net, sources, library, series=series).by_quality
         hours = [Known.of(account.meters) for account in accounts]
         self.missing_ms = np.concatenate([hour.missing_ms.mean(axis=0) for hour in hours])
         # A bucket that most meters say nothing about has no rate, whether they are silent or were not there yet.
@@ -249,17 +251,14 @@ def _work_unit_body(
     }
 
 
-def running_batches(production: Production, now_ms: int) -> dict[str, list[str]]:
+def running_batches(graph: PlantGraph, production: Production, now_ms: int) -> dict[str, list[str]]:
     """Batches with a job under way, by work unit."""
-    found: dict[str, list[str]] = {}
-    for job in production.jobs:
-        if job.start_ms <= now_ms and (job.end_ms is None or job.end_ms > now_ms):
-            found.setdefault(job.work_unit, []).append(job.batch)
-    return {unit: sorted(set(batches)) for unit, batches in found.items()}
+    running = {unit: production.unit(unit).jobs.within(now_ms, now_ms + 1) for unit in graph.work_units}
+    return {unit: sorted({job.batch for job in jobs}) for unit, jobs in running.items() if jobs}
 
 
 def batch_body(
-    graph: PlantGraph,
+    sources: SourceHistory,
     net: Net,
     library: Mapping[str, Factor],
     series: Mapping[str, FactorSeries],
@@ -267,9 +266,12 @@ def batch_body(
     now_ms: int,
     age_s: float | None,
 ) -> dict[str, Any]:
-    """The live row of a batch: exact, from every posting it has; `row` is its row of the `batch` table."""
-    result = footprint(net, graph.plant.sources, library, series=series)
-    kg, entered = result.to_json(), _entered(graph, net)
+    """The live row of a batch: exact, from every posting it has; `row` is its row of the `batch` table.
+
+    `reasons` are those of open hours; what settled hours say is stored.
+    """
+    result = footprint(net, sources, library, series=series)
+    kg, entered = result.to_json(), _entered(sources, net)
     return {
         "at": format_instant(now_ms),
         "batch": row["batch"],
@@ -294,12 +296,13 @@ def batch_body(
         "quantity": row["quantity"],
         "unit": row["unit"],
         "incomplete": row["incomplete"] or not result.complete,
+        "reasons": [{**issue_json(one), "at": format_instant(one.at_ms)} for one in row["reasons"]],
     }
 
 
-def _entered(graph: PlantGraph, net: Net) -> dict[str, dict[str, Any]]:
-    """Of sources with hourly factors, how much entered in which hour: what values it again needs to know."""
-    hourly = {source.id for source in graph.plant.sources if source.hourly is not None}
+def _entered(sources: SourceHistory, net: Net) -> dict[str, dict[str, Any]]:
+    """Of sources whose factor is not always the same, how much entered in which hour: what values it again needs to know."""
+    hourly = sources.by_hour()
     found: dict[str, dict[int, int]] = {}
     for key, amount in net.items():
         if key.source in hourly:

@@ -71,7 +71,9 @@ class LiveBook:
         model = facts.model(hour_floor(now_ms))
         production, graph = facts.production(model), model.graph
         shown = [a for a in (*settled, *accounts) if Known.of(a.meters).amount.shape[1] == graph.buckets]
-        picture = live.Picture(graph, shown or [accounts[-1]], facts.library, facts.series, now_ms)
+        picture = live.Picture(
+            graph, shown or [accounts[-1]], facts.source_history, facts.library, facts.series, now_ms
+        )
         # What is missing holds up no rate: those of the others are shown.
         oldest_s = float(ages.age_s[~ages.is_missing].max(initial=-1.0))
         window = picture.recent(now_ms - round(oldest_s * 1000 * speed)) if oldest_s >= 0 else slice(0, 0)
@@ -100,7 +102,7 @@ class LiveBook:
         centers = picture.graph.plant.work_centers
         budgets = self._budgets = self._budgets or alerts.BudgetBook(conn, self.site, picture.now_ms)
         budgets.close_others(conn, {center.id for center in centers if center.budget}, picture.now_ms)
-        running = live.running_batches(production, picture.now_ms)
+        running = live.running_batches(picture.graph, production, picture.now_ms)
         by_center: dict[str, list[live.Mean]] = {}
         for use, rate in means or ():
             by_center.setdefault(use.work_center, []).append((use, rate))

@@ -52,19 +52,19 @@ def imports(conn: Conn, site: str, source: str, hours: Iterable[int]) -> dict[in
 
 
 def with_reasons(conn: Conn, site: str, batches: Sequence[str]) -> set[str]:
-    """Those of the batches that wrong facts of lots behind them make incomplete."""
+    """Those of the batches that wrong facts, of settled hours or of lots behind them, make incomplete."""
     rows = conn.execute(
         "select distinct batch from batch_reason where site = %s and batch = any(%s)", (site, list(batches))
     ).fetchall()
     return {batch for (batch,) in rows}
 
 
-def meter_hours(conn: Conn, site: str, hours: Iterable[int]) -> dict[int, dict[str, float]]:
-    """What each meter counted in settled hours, in its unit."""
+def meter_hours(conn: Conn, site: str, meters: Iterable[str], hours: Iterable[int]) -> dict[int, dict[str, float]]:
+    """What each of the meters counted in settled hours, in its unit."""
     rows = conn.execute(
         "select hour_at, meter, (select coalesce(sum(part), 0) / 1e6 from unnest(amount) part)::float8 from interval "
-        "where site = %s and hour_at = any(%s)",
-        (site, [from_ms(hour) for hour in hours]),
+        "where site = %s and meter = any(%s) and hour_at = any(%s)",
+        (site, list(meters), [from_ms(hour) for hour in hours]),
     ).fetchall()
     found: dict[int, dict[str, float]] = {}
     for hour, meter, amount in rows:

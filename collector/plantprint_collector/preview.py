@@ -7,7 +7,8 @@ from typing import Any
 from psycopg import Connection, IsolationLevel
 
 from plantprint.ledger import Net, PostingKey
-from plantprint.times import HOUR_MS, from_ms, hour_floor, to_ms
+from plantprint.times import HOUR_MS, format_instant, from_ms, hour_floor, to_ms
+from plantprint_collector import horizon
 from plantprint_collector.books import account_hours, load_facts
 from plantprint_collector.connection import connect
 from plantprint_collector.facts_store import load_clock, newest_by_channel
@@ -21,7 +22,7 @@ _TIMEOUT_S = 3600.0
 
 
 class NothingSettledError(ValueError):
-    """The site has no plant model or no settled hour in the span."""
+    """The site has no plant model or no settled hour in the span that has its readings still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,18 @@ class Pending:
     marks: int
 
 
-def preview(dsn: str, site: str, low_ms: int, high_ms: int) -> Iterator[HourPreview | Pending | int]:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Settled hours of the span that stay as they are: readings before `readings_from_ms` were dropped."""
+
+    hours: int
+    readings_from_ms: int
+
+
+Found = HourPreview | Pending | Kept | int
+
+
+def preview(dsn: str, site: str, low_ms: int, high_ms: int) -> Iterator[Found]:
     """First the number of hours in the span, then what is pending in it, then hour after hour, all in one snapshot.
 
     Goes on behind the span while the carry differs from the stored one, as accounting would. Raises
@@ -62,19 +74,29 @@ def preview(dsn: str, site: str, low_ms: int, high_ms: int) -> Iterator[HourPrev
         conn.isolation_level = IsolationLevel.REPEATABLE_READ
         conn.read_only = True
         with conn.transaction():
-            yield from _preview(conn, site, low_ms, high_ms)
+            yield from _preview(conn, site, (low_ms, high_ms), horizon.hold(conn))
 
 
-def _preview(conn: Conn, site: str, low_ms: int, high_ms: int) -> Iterator[HourPreview | Pending | int]:
+def _preview(conn: Conn, site: str, asked: tuple[int, int], readings_from_ms: int) -> Iterator[Found]:
     facts, bounds = load_facts(conn, site), settled_bounds(conn, site)
     if facts is None or bounds is None:
         raise NothingSettledError(f"site {site!r} has nothing settled; what is open is accounted anew in every pass")
+    low_ms, high_ms = asked
     first, last = max(hour_floor(low_ms), bounds[0]), min(hour_floor(max(high_ms - 1, low_ms)), bounds[1])
+    kept = max(0, min(last + HOUR_MS, readings_from_ms) - first) // HOUR_MS
+    first += kept * HOUR_MS
+    if kept and last < first:
+        raise NothingSettledError(
+            f"readings before {format_instant(readings_from_ms)} were dropped: these hours stay as they were posted; name a"
+            " later span"
+        )
     if last < first:
         raise NothingSettledError(
             f"no hour of that span is settled; settled are {from_ms(bounds[0])} to {from_ms(bounds[1] + HOUR_MS)}"
         )
     yield (last - first) // HOUR_MS + 1
+    if kept:
+        yield Kept(kept, readings_from_ms)
     yield from _pending(conn, site, first, last + HOUR_MS)
     clock = load_clock(conn, site)
     now_ms = clock.now_ms(_wall_ms(conn), max(newest_by_channel(conn, site).values(), default=None))

@@ -10,6 +10,7 @@ from psycopg import Connection
 from plantprint.account import HourAccount
 from plantprint.ancestry import Ancestry
 from plantprint.contracts import market_of
+from plantprint.contradictions import joined
 from plantprint.facts import Issue
 from plantprint.ledger import Net, corrections
 from plantprint.market import Market
@@ -22,6 +23,7 @@ from plantprint_collector.books import SiteFacts
 from plantprint_collector.facts_store import ModelVersion
 from plantprint_collector.ledger_store import insert_postings, load_account, load_net
 from plantprint_collector.lots_store import certificates, imports, meter_hours, missing_ms
+from plantprint_collector.reason_store import facts_against
 
 Conn = Connection[tuple[Any, ...]]
 
@@ -53,7 +55,8 @@ def product_of(
 ) -> ProductFootprint:
     """The footprint of the first lot of `ancestry`, whose open part has been posted; its reference period ends then."""
     lot, *_ = ancestry.lots
-    valuing = Valuing(model.graph.plant, facts.library, tuple(facts.library.values()), series=facts.series)
+    plant, factors = model.graph.plant, tuple(facts.library.values())
+    valuing = Valuing(plant, facts.library, factors, series=facts.series, sources=facts.source_history)
     behind = background(valuing, ends_ms)
     batches = facts.production(model).batches
     made = [one for one in ancestry.lots if one in batches]
@@ -64,10 +67,11 @@ def product_of(
                 missing[one] = missing.get(one, 0) + silent
     nets = {one: load_account(conn, facts.site, "batch", one) for one in made}
     moving = {k.account_id for hour in open_accounts for k in hour.net if k.account_kind == "batch"} & set(made)
-    counted = meter_hours(conn, facts.site, sampled_hours(nets.get(lot, {})))
+    counted = meter_hours(conn, facts.site, facts.every_meter, sampled_hours(nets.get(lot, {})))
     for hour in open_accounts:
         counted[hour.hour_ms] = {meter: float(known.amount.sum()) / MICRO for meter, known in hour.meters.items()}
-    reach = Reach(nets, ancestry.facts(batches, behind.materials), missing, frozenset(moving), counted)
+    against = joined([facts_against(conn, facts.site, made), *(hour.contradictions for hour in open_accounts)])
+    reach = Reach(nets, ancestry.facts(batches, behind.materials), missing, frozenset(moving), counted, against)
     market, issues = _market(conn, facts, model.graph.plant, nets, open_accounts)
     found = product_footprint(lot, reach, replace(valuing, market=market), behind, ends_ms)
     return replace(found, remarks=tuple(sorted({*found.remarks, *issues})))

@@ -20,23 +20,45 @@ Conn = Connection[tuple[Any, ...]]
 _MS = "timestamptz 'epoch' + {0} * interval '1 ms'"
 _TO_MS = "(extract(epoch from {0}) * 1000)::bigint"
 
+_DAY = "timestamptz 'epoch' + {0} * interval '24 hours'"
+_MISSING = f"""
+select extract(epoch from at)::bigint / 86400
+from pp_missing('reading', (select array_agg({_DAY.format("day")}) from unnest(%s::bigint[]) as day)) as at order by at desc
+"""
+_MAKE_ROOM = f"""
+select pp_make_room('reading', {_DAY.format("%(day)s::bigint")},
+                    coalesce(now() - %(days)s::int * interval '1 day', '-infinity'))
+"""
 _STAGE = (
     "create temp table if not exists stage_reading (measured_at timestamptz not null, value bigint not null,"
     " channel_id integer not null, quality smallint not null, revision smallint not null) on commit delete rows"
 )
-# `offset 0` keeps it a look-up per staged row: any join plan would read whole days of `reading`.
-_CONFLICTS = f"""
-insert into reading_conflict (channel_id, measured_at, kept, refused)
-select s.channel_id, s.measured_at, case when s.wins then s.value else s.stored end,
-       case when s.wins then s.stored else s.value end
-from (select n.*, o.value as stored, (n.quality, n.value) > (o.quality, o.value) as wins
-      from stage_reading n cross join lateral (
-          select value, quality, revision from reading
-          where channel_id = n.channel_id and measured_at = n.measured_at
-            and measured_at between {_MS.format("%(low)s::bigint")} and {_MS.format("%(high)s::bigint")} offset 0) o
-      where o.value <> n.value and o.revision = n.revision) s
-order by 1, 2
-on conflict (channel_id, measured_at, kept, refused) do update set seen = reading_conflict.seen + 1
+# Takes what would change nothing off the stage: only the rest is worth the insert, which takes whole batches out of columns
+# where there are any. They are looked up by channel and ten minutes, so that columns are opened once for many; `offset 0`
+# keeps it look-ups: any join plan would read whole days of `reading`.
+_KNOWN = f"""
+with stored as materialized (
+    select s.channel_id, o.* from (
+        select channel_id, min(measured_at) as low, max(measured_at) as high from stage_reading
+        group by channel_id, date_bin('10 minutes', measured_at, 'epoch')) s
+    cross join lateral (
+        select measured_at, value, quality, revision from reading
+        where channel_id = s.channel_id and measured_at between s.low and s.high
+          and measured_at between {_MS.format("%(low)s::bigint")} and {_MS.format("%(high)s::bigint")} offset 0) o
+), known as materialized (
+    select n.ctid as row, n.channel_id, n.measured_at, n.value, o.value as stored, n.revision = o.revision as is_peer,
+           (n.revision, n.quality, n.value) > (o.revision, o.quality, o.value) as wins
+    from stored o join stage_reading n using (channel_id, measured_at)
+), conflicts as (
+    insert into reading_conflict (channel_id, measured_at, kept, refused)
+    select channel_id, measured_at, case when wins then value else stored end, case when wins then stored else value end
+    from known where is_peer and value <> stored order by 1, 2
+    on conflict (channel_id, measured_at, kept, refused) do update set seen = reading_conflict.seen + 1
+    returning 1
+), taken as (
+    delete from stage_reading s using known k where s.ctid = k.row and not k.wins
+)
+select count(*) from conflicts
 """
 _MERGE = f"""
 with changed as (
@@ -83,8 +105,12 @@ class Written:
 class ReadingWriter:
     """Remembers which days exist and until when to stage; one per database connection's owner."""
 
-    def __init__(self, staged_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, staged_s: float, day_tables_days: int | None = None, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Days older than `day_tables_days` (None: no day) share a table a month."""
         self._staged_s = staged_s
+        self._day_tables_days = day_tables_days
         self._now_s = now_s
         self._staged_until_s = -1.0
         self._days: set[int] = set()
@@ -93,12 +119,23 @@ class ReadingWriter:
         """After a failure, a restore or a retention run the remembered days prove nothing."""
         self._days.clear()
 
-    def ensure_days(self, conn: Conn, days: set[int]) -> None:
-        """Makes room for readings of these days (since 1970), outside of a transaction: each its own, few locks held."""
-        for day in sorted(days - self._days):
-            at = _MS.format("%(ms)s::bigint")
-            conn.execute(f"select pp_ensure('reading', {at}, {at})", {"ms": day * r.DAY_MS})
-            self._days.add(day)
+    def ensure_days(self, conn: Conn, days: set[int], tables_max: int | None = None) -> set[int]:
+        """Makes room for readings of these days (since 1970), outside of a transaction: each its own, few locks held.
+
+        Makes at most `tables_max` tables (None: all), for the newest days first; returns the days that have none.
+        """
+        unknown = sorted(days - self._days)
+        if unknown:
+            missing = [day for (day,) in conn.execute(_MISSING, (unknown,)).fetchall()]
+            self._days.update(set(unknown) - set(missing))
+            made = 0
+            for day in missing:
+                if tables_max is not None and made >= tables_max:
+                    break
+                [(new,)] = conn.execute(_MAKE_ROOM, {"day": day, "days": self._day_tables_days}).fetchall()
+                self._days.add(day)
+                made += new
+        return days - self._days
 
     def write(self, conn: Conn, parts: list[Array]) -> Written:
         """In the caller's transaction: readings, conflicts, dirty marks and `latest` of (n, 5) arrays."""
@@ -132,7 +169,7 @@ class ReadingWriter:
         conn.execute("delete from stage_reading")  # one transaction may stage twice
         _copy_into(conn, "stage_reading", rows)
         low, high = int(rows[:, r.T].min()), int(rows[:, r.T].max())
-        conflicts = conn.execute(_CONFLICTS, {"low": low, "high": high}).rowcount
+        [(conflicts,)] = conn.execute(_KNOWN, {"low": low, "high": high}).fetchall()
         changed = conn.execute(_MERGE).fetchall()
         table = np.array(changed, np.int64).reshape(-1, 4)
         return table[:, :3], int(table[:, 3].sum()), conflicts

@@ -2,11 +2,13 @@
 
 import signal
 import threading
+import time
 
 import structlog
 
 from plantprint_collector.accountant import Accountant
 from plantprint_collector.accountant_config import AccountantSettings
+from plantprint_collector.accountant_watch import AccountantWatch
 from plantprint_collector.announcer import Announcer
 from plantprint_collector.config import Settings
 from plantprint_collector.housekeeping import Housekeeping
@@ -32,6 +34,7 @@ def run(settings: Settings, accounting: AccountantSettings, *, intake_only: bool
     housekeeping = Housekeeping(settings)
     registry = intake.metrics.registry
     registry.register(watch)
+    registry.register(AccountantWatch(accountant, settings.metrics_series_max))
     intake.metrics.accountant_failures.set_function(lambda: accountant.failures)
     try:
         page = serve_metrics(
@@ -57,10 +60,12 @@ def run(settings: Settings, accounting: AccountantSettings, *, intake_only: bool
     while not stop_requested.wait(_POLL_S) and intake.failure is None and (intake_only or accountant.alive):
         pass
     failed = not stop_requested.is_set()
+    until_s = time.monotonic() + settings.drain_s_max
+    accountant.request_stop()
     intake.stop()
-    housekeeping.stop()
+    housekeeping.stop(until_s - time.monotonic())
     if not intake_only:
-        accountant.stop(settings.drain_s_max)
+        accountant.stop(until_s - time.monotonic())
         announcer.stop()
     if page is not None:
         page.shutdown()

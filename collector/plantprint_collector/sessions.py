@@ -59,7 +59,12 @@ class Session:
     def _opened(self) -> Conn:
         if self._conn is None:
             dsn = self._settings.database_url.get_secret_value()
-            conn = connection.connect(dsn, application="plantprint-intake", timeout_s=self._settings.database_timeout_s)
+            conn = connection.connect(
+                dsn,
+                application="plantprint-intake",
+                timeout_s=self._settings.database_timeout_s,
+                silent_s=self._settings.transaction_silent_s,
+            )
             self._conn = conn
             if recorded_tier(conn) == "tsl":
                 # Late readings must get into compressed days however many there are.

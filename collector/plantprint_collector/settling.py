@@ -12,6 +12,7 @@ from plantprint.times import HOUR_MS, from_ms, hour_floor
 from plantprint_collector.books import SiteFacts, account_hours
 from plantprint_collector.facts_book import Touched
 from plantprint_collector.ledger_store import HourRow, known_now, load_hours, load_net, replace_issues, write_hours
+from plantprint_collector.reason_store import replace_hours
 from plantprint_collector.repeats import find_repeats
 from plantprint_collector.statuses import record_closed
 from plantprint_collector.stored_hours import Again, Kept, StoredHours, forget, write_intervals
@@ -35,10 +36,11 @@ class Pace:
 
 @dataclass(slots=True)
 class Worked:
-    """What was done to the ledger: hours and postings written, the last two hours, and what is left to do."""
+    """What was done to the ledger: hours and postings written, to which batches, the last two hours, and what is left to do."""
 
     hours: int = 0
     postings: int = 0
+    batches: set[str] = field(default_factory=set)
     last: list[HourAccount] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
 
@@ -158,7 +160,9 @@ def _write(
 ) -> None:
     first, last = accounts[0].hour_ms, accounts[-1].hour_ms
     known = load_net(conn, facts.site, first, last)
-    worked.postings += write_hours(conn, facts.site, accounts, known, cause, known_now(conn))
+    written = write_hours(conn, facts.site, accounts, known, cause, known_now(conn))
+    worked.postings += len(written)
+    worked.batches.update(posting.key.account_id for posting in written if posting.key.account_kind == "batch")
     made_of = {account.hour_ms: facts.made_of(account.hour_ms) for account in accounts}
     write_intervals(conn, facts.site, accounts, made_of, kept, facts.every_meter)
     record_closed(conn, facts.site, accounts)
@@ -167,6 +171,7 @@ def _write(
     issues = [issue for account in accounts for issue in account.issues]
     issues += find_repeats(conn, facts.site, accounts)
     replace_issues(conn, facts.site, "hour", (first, last + HOUR_MS), issues)
+    replace_hours(conn, facts.site, accounts)
     conn.execute(
         "delete from batch_missing where site = %s and hour_at between %s and %s",
         (facts.site, from_ms(first), from_ms(last)),

@@ -20,18 +20,32 @@ from plantprint_collector.products import post_open, product_of
 Conn = Connection[tuple[Any, ...]]
 
 
-def issued(conn: Conn, site: str) -> set[tuple[str, str]]:
-    """(shipment, batch) of every statement there is."""
-    rows = conn.execute("select shipment, batch from statement where site = %s", (site,)).fetchall()
-    return {(shipment, batch) for shipment, batch in rows}
+class ShipmentBook:
+    """Knows which shipments have no statement yet."""
 
+    def __init__(self, conn: Conn, site: str) -> None:
+        rows = conn.execute("select shipment, batch from statement where site = %s", (site,)).fetchall()
+        self._issued = {(shipment, batch) for shipment, batch in rows}
+        self._seen = Production()
+        self._waiting: dict[str, list[Shipment]] = {}
 
-def due(production: Production, known: set[tuple[str, str]], now_ms: int) -> list[Shipment]:
-    """Shipments of known batches that have happened and have no statement yet."""
-    return [
-        s for s in production.shipments
-        if s.at_ms <= now_ms and s.batch in production.batches and (s.shipment, s.batch) not in known
-    ]  # fmt: skip
+    def due(self, production: Production, now_ms: int) -> list[Shipment]:
+        """Shipments that have happened and have no statement yet, by time."""
+        for batch in production.shipments_of.differing(self._seen.shipments_of):
+            self._waiting.pop(batch, None)
+            known = production.shipments_of.get(batch, ())
+            if waiting := [s for s in known if (s.shipment, s.batch) not in self._issued]:
+                self._waiting[batch] = waiting
+        self._seen = production
+        due = [s for several in self._waiting.values() for s in several if s.at_ms <= now_ms]
+        return sorted(due, key=lambda s: (s.at_ms, s.shipment, s.batch))
+
+    def stated(self, shipment: Shipment) -> None:
+        """A statement of it has been issued."""
+        self._issued.add((shipment.shipment, shipment.batch))
+        left = [s for s in self._waiting.pop(shipment.batch) if s.shipment != shipment.shipment]
+        if left:
+            self._waiting[shipment.batch] = left
 
 
 def issue_statement(
@@ -56,10 +70,10 @@ def issue_statement(
         shipment=shipment,
         batch=batch,
         footprint=footprint(
-            net, model.graph.plant.sources, facts.library, batch.quantity_micro, batch.unit, series=facts.series
+            net, facts.source_history, facts.library, batch.quantity_micro, batch.unit, series=facts.series
         ),
         product=product_of(conn, facts, model, ancestry, open_accounts, shipment.at_ms),
-        period=_period(production.jobs, batch.batch, shipment.at_ms),
+        period=_period(production.jobs_of(batch.batch), shipment.at_ms),
         rules=rules,
         net=net,
         status=batch_status(closes_ms, settled_ms),
@@ -76,9 +90,9 @@ def issue_statement(
     return statement.body_hash
 
 
-def _period(jobs: Iterable[Job], batch: str, shipped_ms: int) -> tuple[int, int]:
-    """From the first start of its jobs to the last end, and no later than the shipment."""
-    own = [job for job in jobs if job.batch == batch and job.start_ms < shipped_ms]
+def _period(jobs: Iterable[Job], shipped_ms: int) -> tuple[int, int]:
+    """From the first start of a batch's jobs to the last end, and no later than the shipment."""
+    own = [job for job in jobs if job.start_ms < shipped_ms]
     ends = [shipped_ms if job.end_ms is None else min(job.end_ms, shipped_ms) for job in own]
     return min((job.start_ms for job in own), default=shipped_ms), max(ends, default=shipped_ms)
 

@@ -9,13 +9,14 @@ from psycopg import Connection
 
 from plantprint.account import Carry, HourAccount
 from plantprint.times import HOUR_MS, hour_floor
-from plantprint_collector import alerts, shipping
+from plantprint_collector import alerts, horizon, shipping
 from plantprint_collector.accountant_config import AccountantSettings
 from plantprint_collector.books import SiteFacts, account_hours, touched_by_readings
 from plantprint_collector.facts_book import FactsBook, Touched
 from plantprint_collector.facts_store import load_clock
+from plantprint_collector.issue_book import IssueBook
 from plantprint_collector.ledger_marks import Marks, put_back, take_marks
-from plantprint_collector.ledger_store import replace_issues, settled_bounds
+from plantprint_collector.ledger_store import settled_bounds
 from plantprint_collector.live_book import LiveBook
 from plantprint_collector.newest import Newest
 from plantprint_collector.open_hours import OpenHours
@@ -54,13 +55,16 @@ class SiteAccountant:
         self._sure_ms = 0
         self._last: HourAccount | None = None
         self._carry: Carry | None = None
-        self._issued: set[tuple[str, str]] | None = None
+        self._shipments: shipping.ShipmentBook | None = None
+        self._issues = IssueBook(site)
         self._pace = Pace()
         self._live_due_ms = 0
+        self._readings_from_ms = 0
 
     def run_pass(self, conn: Conn, wall_ms: int) -> bool:
         """One pass in one transaction and one snapshot; True when more work waits already."""
         with conn.transaction():
+            self._readings_from_ms = horizon.hold(conn)
             marks = take_marks(conn, self.site, self._settings.marks_per_pass_max)
             before = self._book.facts
             touched = self._book.refresh(conn, marks)
@@ -87,7 +91,7 @@ class SiteAccountant:
             self._open.facts = facts
         else:
             self._open = None
-        replace_issues(conn, self.site, "production", None, facts.production(facts.model(now_ms)).issues)
+        self._issues.write(conn, facts.production(facts.model(now_ms)))
 
     def _take(self, conn: Conn, facts: SiteFacts, marks: Marks) -> list[Touched]:
         """Takes changed readings into the open hours; what they touch before those, while some hour is settled."""
@@ -111,7 +115,8 @@ class SiteAccountant:
             return False
         first, last = bounds
         earliest = facts.begins_ms
-        start = first if earliest is None else min(first, hour_floor(earliest))
+        start = max(self._readings_from_ms, first if earliest is None else min(first, hour_floor(earliest)))
+        horizon.refuse(conn, self.site, touched, bounds, self._readings_from_ms)
         clipped = [t._replace(span=(max(t.span[0], start), min(t.span[1], last + HOUR_MS - 1))) for t in touched]
         reaching = [t for t in clipped if t.span[0] <= t.span[1]]
         again = hours_again(reaching, first)
@@ -125,7 +130,7 @@ class SiteAccountant:
         put_back(conn, self.site, worked.waiting, cause[:_CAUSE_CHARACTERS_MAX])
         if worked.postings:
             log.info("late facts worked in", site=self.site, cause=cause, hours=worked.hours, postings=worked.postings)
-        self._statuses.write(conn, facts, last + HOUR_MS, corrected=bool(worked.postings))
+        self._statuses.write(conn, facts, last + HOUR_MS, corrected=worked.batches)
         self._after_writing(worked)
         self._last = next((account for account in worked.last if account.hour_ms == last), self._last)
         if last not in worked.waiting:
@@ -160,7 +165,7 @@ class SiteAccountant:
             worked = settle(conn, facts, first, count, now_ms, self._pace, self._settings.settle_slice_s)
             self._sure_ms = worked.last[-1].hour_ms
         log.info("hours settled", site=self.site, hours=worked.hours, postings=worked.postings)
-        self._statuses.write(conn, facts, first + worked.hours * HOUR_MS, corrected=False)
+        self._statuses.write(conn, facts, first + worked.hours * HOUR_MS)
         self._after_writing(worked)
         self._last = worked.last[-1]
         if self._open is not None:
@@ -177,7 +182,7 @@ class SiteAccountant:
         bounds = settled_bounds(conn, self.site)
         if bounds is not None:
             return bounds[1] + HOUR_MS
-        return None if facts.begins_ms is None else hour_floor(facts.begins_ms)
+        return None if facts.begins_ms is None else max(hour_floor(facts.begins_ms), self._readings_from_ms)
 
     def _due(self, facts: SiteFacts, newest: Newest, first_ms: int, now_ms: int) -> int:
         """How many hours from `first_ms` are complete, or old enough to be settled as they are."""
@@ -193,11 +198,11 @@ class SiteAccountant:
         first = self._first_open(conn, facts)
         if first is None:
             return
-        if self._issued is None:
-            self._issued = shipping.issued(conn, self.site)
+        if self._shipments is None:
+            self._shipments = shipping.ShipmentBook(conn, self.site)
         self._keep_open(conn, facts, first, now_ms)
         production = facts.production(facts.model(now_ms))
-        shipments = shipping.due(production, self._issued, now_ms)
+        shipments = self._shipments.due(production, now_ms)
         if not shipments and wall_ms < self._live_due_ms:
             return
         ages = self._live.ages(facts, newest, now_ms, speed)
@@ -205,7 +210,7 @@ class SiteAccountant:
         for shipment in shipments:
             batch = production.batches[shipment.batch]
             digest = shipping.issue_statement(conn, facts, shipment, batch, accounts, now_ms)
-            self._issued.add((shipment.shipment, shipment.batch))
+            self._shipments.stated(shipment)
             log.info("statement issued", site=self.site, shipment=shipment.shipment, batch=batch.batch, sha256=digest)
         self._live_due_ms = wall_ms + self._settings.live_ms
         settled = [self._last] if self._last is not None and self._last.hour_ms == first - HOUR_MS else []

@@ -40,7 +40,7 @@ class DayTotal:
         for account in accounts:
             if account.hour_ms >= start_ms:
                 net |= {k: a for k, a in account.net.items() if k.account_kind not in _NOT_EMITTED}
-        return footprint(net, plant.sources, facts.library, series=facts.series).kg_co2e
+        return footprint(net, facts.source_history, facts.library, series=facts.series).kg_co2e
 
 
 def local_midnight_ms(now_ms: int, timezone: str) -> int:

@@ -16,13 +16,15 @@ Ints = NDArray[np.int64]
 
 _FAR_MS = 250_000_000_000_000
 _AT = "timestamptz 'epoch' + {0} * interval '1 ms'"
-# `offset 0` keeps it a look-up per span: any join plan would read whole days of `reading`.
+# `offset 0` keeps it a look-up per span: any join plan would read whole days of `reading`. The bounds of all spans leave out
+# other days when the query is planned, not span by span.
 _IN_SPANS = f"""
 select s.channel_id, (extract(epoch from r.measured_at) * 1000)::bigint, r.value, r.quality, r.revision
-from unnest(%s, %s, %s) as s(channel_id, low, high) cross join lateral (
+from unnest(%(ids)s, %(lows)s, %(highs)s) as s(channel_id, low, high) cross join lateral (
     select measured_at, value, quality, revision from reading
     where reading.channel_id = s.channel_id::int
-      and measured_at between {_AT.format("s.low")} and {_AT.format("s.high")} offset 0) r
+      and measured_at between {_AT.format("s.low")} and {_AT.format("s.high")}
+      and measured_at between {_AT.format("%(low)s::bigint")} and {_AT.format("%(high)s::bigint")} offset 0) r
 """
 
 
@@ -36,7 +38,9 @@ def readings_in(conn: Conn, spans: Sequence[tuple[int, int, int | None]]) -> Int
         return np.zeros((0, 5), np.int64)
     asked = np.array([(c, low, _FAR_MS if high is None else high) for c, low, high in spans], np.int64)
     with conn.cursor(binary=True) as cursor:
-        rows = cursor.execute(_IN_SPANS, list(asked.T)).fetchall()
+        ids, lows, highs = asked.T
+        bounds = {"low": int(lows.min()), "high": int(highs.max())}
+        rows = cursor.execute(_IN_SPANS, {"ids": ids, "lows": lows, "highs": highs, **bounds}).fetchall()
     found = np.array(rows, np.int64).reshape(-1, 5)
     return found[np.lexsort((found[:, 1], found[:, 0]))]
 

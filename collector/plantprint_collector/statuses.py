@@ -1,12 +1,12 @@
 """Whether the figure of each batch is provisional, final or revised; the ends of windows as recorded facts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from psycopg import Connection
 
 from plantprint.account import HourAccount
-from plantprint.production import Production
+from plantprint.production import Job, Production
 from plantprint.settlement import batch_status, batches_close_ms
 from plantprint.times import from_ms
 from plantprint_collector.books import SiteFacts
@@ -20,22 +20,22 @@ class StatusBook:
     def __init__(self, site: str) -> None:
         self.site = site
         self._final: set[str] | None = None
-        self._production: Production | None = None
-        self._ends: dict[str, int | None] = {}
+        self._seen = Production()
+        self._waiting: dict[str, int | None] = {}
 
-    def write(self, conn: Conn, facts: SiteFacts, settled_ms: int, *, corrected: bool) -> None:
-        """Brings the statuses up to settled time; `corrected` when settled hours were posted anew."""
+    def write(self, conn: Conn, facts: SiteFacts, settled_ms: int, corrected: Iterable[str] = ()) -> None:
+        """Brings the statuses up to settled time; `corrected` are batches that settled hours were posted anew to."""
         model = facts.model(settled_ms)
         production = facts.production(model)
         if self._final is None:
             rows = conn.execute("select batch from batch_settlement where site = %s", (self.site,)).fetchall()
             self._final = {batch for (batch,) in rows}
-        if production is not self._production:
-            self._production, self._ends = production, _ends(production)
-            open_again = [b for b in self._final if (end := self._ends.get(b)) is None or end >= settled_ms]
-            conn.execute("delete from batch_settlement where site = %s and batch = any(%s)", (self.site, open_again))
-            self._final -= set(open_again)
-        ended = [b for b, end in self._ends.items() if end is not None and end < settled_ms and b not in self._final]
+        self._follow(conn, production, self._final, settled_ms)
+        conn.execute(
+            "update batch_settlement set status = 'revised' where site = %s and status = 'final' and batch = any(%s)",
+            (self.site, list(corrected)),
+        )
+        ended = [batch for batch, end_ms in self._waiting.items() if end_ms is not None and end_ms < settled_ms]
         closes = batches_close_ms(model.graph, production, ended)
         settled = [batch for batch in ended if batch_status(closes[batch], settled_ms) == "final"]
         conn.execute(
@@ -44,13 +44,25 @@ class StatusBook:
             (self.site, settled),
         )
         self._final |= set(settled)
-        if corrected:
-            conn.execute(
-                "update batch_settlement s set status = 'revised' where site = %s and status = 'final' and exists "
-                "(select from posting p where p.site = s.site and p.account_kind = 'batch' and p.account_id = s.batch "
-                "and p.known_at > s.final_at)",
-                (self.site,),
-            )
+        for batch in settled:
+            del self._waiting[batch]
+
+    def _follow(self, conn: Conn, production: Production, final: set[str], settled_ms: int) -> None:
+        """Looks at the batches whose jobs are others than before; one that goes on after settled time is open again."""
+        if production is self._seen:
+            return
+        differing = production.batches_differing(self._seen)
+        # What was final when this began may have gone since.
+        for batch in differing | (final if not self._seen.batches else set()):
+            end_ms = _end_ms(production.jobs_of(batch))
+            if batch in final and end_ms is not None and end_ms < settled_ms:
+                continue
+            self._waiting[batch] = end_ms
+        open_again = list(final & self._waiting.keys())
+        conn.execute("delete from batch_settlement where site = %s and batch = any(%s)", (self.site, open_again))
+        final.difference_update(open_again)
+        self._waiting = {batch: end_ms for batch, end_ms in self._waiting.items() if production.jobs_of(batch)}
+        self._seen = production
 
 
 def record_closed(conn: Conn, site: str, accounts: Sequence[HourAccount]) -> None:
@@ -70,10 +82,7 @@ def record_closed(conn: Conn, site: str, accounts: Sequence[HourAccount]) -> Non
         )
 
 
-def _ends(production: Production) -> dict[str, int | None]:
-    """When the last job of each batch ended, None while one runs; batches without jobs are left out."""
-    ends: dict[str, int | None] = {}
-    for job in production.jobs:
-        known = ends.get(job.batch, 0)
-        ends[job.batch] = None if job.end_ms is None or known is None else max(known, job.end_ms)
-    return ends
+def _end_ms(jobs: Sequence[Job]) -> int | None:
+    """When the last of the jobs ended; None while one runs, and without jobs."""
+    ends = [job.end_ms for job in jobs if job.end_ms is not None]
+    return max(ends) if ends and len(ends) == len(jobs) else None

@@ -7,17 +7,24 @@ site by a trigger on their table (0006), so that every writer does. Ranges that 
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Literal
 
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from plantprint.facts import Issue, ProductionEvent
-from plantprint.times import HOUR_MS, SiteClock, format_instant, from_ms, hour_floor, parse_instant
+from plantprint.source_history import unit_changes
+from plantprint.times import HOUR_MS, SiteClock, format_instant, from_ms, hour_floor, parse_instant, to_ms
 
 Conn = Connection[tuple[Any, ...]]
 EventStatus = Literal["stored", "known", "conflict"]
 
+NO_MODEL = "site-without-model"
+NO_MODEL_REMEDY = (
+    "apply its plant model (plantprint model apply); if the name is mistyped, correct it at the sender, then"
+    " `plantprint site discard` takes the site away"
+)
 OPEN_START_MS = 0
 OPEN_END_MS = parse_instant("3000-01-01T00:00:00Z")
 
@@ -47,6 +54,13 @@ def ensure_site(conn: Conn, site: str) -> None:
     conn.execute("insert into site (site) values (%s) on conflict do nothing", (site,))
 
 
+def add_unknown_site(conn: Conn, site: str, topic: str) -> None:
+    """A site that came with a message and has no plant model yet; an issue says so until it has one."""
+    ensure_site(conn, site)
+    message = f"messages name site {site!r}, which has no plant model: they are stored, and nothing of it is accounted"
+    raise_issue(conn, site, Issue(NO_MODEL, topic, message, NO_MODEL_REMEDY))
+
+
 def insert_event(conn: Conn, site: str, event: ProductionEvent) -> EventStatus:
     """`known`: it is there already; `conflict`: another content is there under its id and revision, and stays."""
     values = (event.kind, from_ms(event.at_ms), Jsonb(event.body))
@@ -72,7 +86,7 @@ def apply_plant_model(
     """Stores a model and returns its version; the first one applies from the beginning, whatever it says.
 
     A model whose text is already the newest version changes nothing and returns that version. Raises `ValueError` for
-    an effective time that is no full hour.
+    an effective time that is no full hour, and for a source that has another unit than in another version.
     """
     if effective_ms is not None and effective_ms != hour_floor(effective_ms):
         remedy = f"use {format_instant(hour_floor(effective_ms))}; valid_from of a binding may lie inside an hour"
@@ -85,16 +99,31 @@ def apply_plant_model(
     effective_at = None if newest is None or effective_ms is None else from_ms(effective_ms)
     if newest is not None and newest[1] == yaml_text and (newest[0] == 1 or newest[2] == effective_at):
         return int(newest[0])
+    _refuse_units(conn, site, body_json, effective_at)
     version = 1 if newest is None else int(newest[0]) + 1
     conn.execute(
         "insert into plant_model (site, version, effective_at, body, yaml) values (%s, %s, %s, %s, %s)",
         (site, version, effective_at, Jsonb(body_json), yaml_text),
     )
     conn.execute("update site set name = %s where site = %s", (Jsonb(body_json["site"]["name"]), site))
+    conn.execute("update issue set open = false where site = %s and code = %s", (site, NO_MODEL))
     # An hour before it takes effect the channels that it binds are followed, so that their first stretch is not lost.
     start_ms = OPEN_START_MS if newest is None or effective_ms is None else effective_ms - HOUR_MS
     mark_site(conn, site, from_ms_=start_ms, to_ms_=OPEN_END_MS, cause=f"model {version}")
     return version
+
+
+def _refuse_units(conn: Conn, site: str, body_json: dict[str, Any], effective_at: datetime | None) -> None:
+    """Among the versions, as they are and with this one."""
+    stored = conn.execute(
+        "select effective_at, coalesce(body -> 'sources', '[]') from plant_model where site = %s order by version",
+        (site,),
+    ).fetchall()
+    versions = dict([*stored, (effective_at, body_json.get("sources", []))])
+    in_order = sorted(versions.items(), key=lambda one: -1 if one[0] is None else to_ms(one[0]))
+    units = [(None if at is None else to_ms(at), {s["id"]: s["unit"] for s in found}) for at, found in in_order]
+    if wrong := unit_changes(units):
+        raise ValueError("\n".join(wrong))
 
 
 def load_factors(conn: Conn, rows: Iterable[tuple[str, dict[str, Any]]], *, keep_own: bool = False) -> int:

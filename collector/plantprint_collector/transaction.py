@@ -1,6 +1,7 @@
 """What happens inside one transaction of the intake, and what its senders may be told once it is committed."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,11 +11,12 @@ from psycopg.types.json import Jsonb
 
 from plantprint.facts import Issue, Quality
 from plantprint.times import from_ms
+from plantprint.wire import topics
 from plantprint.wire.chunk import Gap, Row
 from plantprint_collector import received, rows, store
 from plantprint_collector.channels import ChannelTables, Ids, TableKey
 from plantprint_collector.inbox import Chunk, Event, Events, Fault, Foreign, Item, Rows, State, Table, Unreadable
-from plantprint_collector.limits import Limits
+from plantprint_collector.limits import Clocks, Limit, Limits
 from plantprint_collector.quarantine import Letter, Quarantine, Rejected, insert_letters, insert_rejected
 from plantprint_collector.readings import ReadingWriter, Written
 from plantprint_collector.received import Ranges
@@ -25,7 +27,10 @@ EpochKey = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Outcome:
-    """`received` holds, per epoch of the batch, the ranges around its chunks; `held` is what its agents must keep."""
+    """`received` holds, per epoch of the batch, the ranges around its chunks; `held` is what its agents must keep.
+
+    `without_model` are sites that have no plant model, each with a topic of what was stored for it.
+    """
 
     revision: int = 0
     received: dict[EpochKey, Ranges] = field(default_factory=dict)
@@ -37,6 +42,7 @@ class Outcome:
     rejected: list[Rejected] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
     event_statuses: list[str] = field(default_factory=list)
+    without_model: dict[str, str] = field(default_factory=dict)
 
     def received_by_agent(self) -> dict[tuple[str, str], dict[str, Ranges]]:
         found: dict[tuple[str, str], dict[str, Ranges]] = {}
@@ -49,13 +55,23 @@ class Outcome:
 class Transaction:
     """Runs within `conn.transaction()`: `store_chunks`, `store_others`, then `finish`."""
 
-    def __init__(self, conn: Conn, limits: Limits, tables: ChannelTables, quarantine: Quarantine) -> None:
+    def __init__(
+        self,
+        conn: Conn,
+        clocks: Clocks,
+        limits: Limits,
+        tables: ChannelTables,
+        quarantine: Quarantine,
+        days_without_room: AbstractSet[int] = frozenset(),
+    ) -> None:
         self.outcome = Outcome()
         self.declared: dict[TableKey, Ids] = {}
         self._conn = conn
+        self._clocks = clocks
         self._limits = limits
         self._tables = tables
         self._quarantine = quarantine
+        self._days_without_room = days_without_room
         self._parts: list[rows.Array] = []
 
     def store_chunks(self, fresh: Sequence[Chunk]) -> None:
@@ -102,6 +118,9 @@ class Transaction:
 
     def finish(self, readings: ReadingWriter, ranges: dict[EpochKey, Ranges], chunks: Sequence[Chunk]) -> None:
         """Readings, what was set aside, and `received`; `chunks` are all of the batch, repeated ones included."""
+        for chunk in self.outcome.stored:
+            self._heard(chunk.header.site, chunk.topic)
+        self._add_sites()
         self.outcome.written = readings.write(self._conn, self._parts)
         insert_letters(self._conn, self.outcome.letters)
         insert_rejected(self._conn, self.outcome.rejected)
@@ -113,31 +132,42 @@ class Transaction:
         assert row is not None
         self.outcome.revision = row[0]
 
+    def _heard(self, site: str, topic: str) -> None:
+        if site in self._clocks.without_model:
+            self.outcome.without_model.setdefault(site, topic)
+
+    def _add_sites(self) -> None:
+        """Sites that something was stored for get their row; their names may be mistyped, so an issue says who names them."""
+        for site in sorted(self._clocks.unknown & self.outcome.without_model.keys()):
+            store.add_unknown_site(self._conn, site, self.outcome.without_model[site])
+
     def _rows(self, chunk: Chunk, content: Rows, ids: Ids | None) -> str:
         if ids is None:
             return "unknown_table"
-        low, high = self._limits[chunk.header.site]
+        limit = low, high, _ = self._limits[chunk.header.site]
         index, t, _, quality = content.array.T
         good = (index >= 0) & (index < len(ids)) & (t >= low) & (t <= high)
         good &= (quality >= Quality.MISSING) & (quality <= Quality.MEASURED)
+        if self._days_without_room and rows.days(t[good]) & self._days_without_room:
+            return "new_days"
         fine = bool(good.all())
         bad: list[Row] = [*content.oversize, *([] if fine else map(tuple, content.array[~good].tolist()))]
         if bad and not self._quarantine.take(self._conn, "rejected_reading", len(bad)):
             return "rejected_reading_full"
-        self.outcome.rejected += [self._rejected(chunk, row, ids, low, high) for row in bad]
+        self.outcome.rejected += [self._rejected(chunk, row, ids, limit) for row in bad]
         kept = content.array if fine else content.array[good]
         part = np.empty((len(kept), 5), np.int64)
         part[:, 0], part[:, 1:4], part[:, 4] = ids[kept[:, 0]], kept[:, 1:], chunk.header.revision
         self._parts.append(part)
         return ""
 
-    def _rejected(self, chunk: Chunk, row: Row, ids: Ids, low: int, high: int) -> Rejected:
+    def _rejected(self, chunk: Chunk, row: Row, ids: Ids, limit: Limit) -> Rejected:
         index, t_ms, value, quality = row
         channel_id = int(ids[index]) if 0 <= index < len(ids) else None
         if channel_id is None:
             reason = "channel"
-        elif not low <= t_ms <= high:
-            reason = "past" if t_ms < low else "future"
+        elif not limit.low <= t_ms <= limit.high:
+            reason = limit.earlier if t_ms < limit.low else "future"
         else:
             reason = "quality" if quality not in range(Quality.MISSING, Quality.MEASURED + 1) else "value"
         header = chunk.header
@@ -173,6 +203,7 @@ class Transaction:
                 self.outcome.event_statuses.append("rejected")
             return
         status = store.insert_event(self._conn, item.site, item.event)
+        self._heard(item.site, item.topic)
         self.outcome.event_statuses.append(status)
         if status == "conflict":
             self.outcome.confirmed.append((item, "rejected", _conflict(item.event.event_id, item.event.revision)))
@@ -188,6 +219,7 @@ class Transaction:
             " on conflict (site, agent) do update set state = excluded.state, seen_at = excluded.seen_at",
             (item.site, s.agent, Jsonb(body)),
         )
+        self._heard(item.site, topics.state(item.site, s.agent))
 
     def _letter(self, letter: Letter) -> str:
         """Sets a message aside; why it must be held instead, if it must."""

@@ -46,7 +46,7 @@ class Writer:
         self._metrics = metrics
         self._wall_ms = wall_ms
         self._tables = ChannelTables()
-        self._readings = ReadingWriter(settings.staged_s)
+        self._readings = ReadingWriter(settings.staged_s, settings.day_tables_days)
         self._quarantine = Quarantine(settings, metrics)
 
     def forget(self) -> None:
@@ -102,8 +102,9 @@ class Writer:
         sites = {site for item in items if (site := _site_of(item))}
         clocks = site_clocks(conn, sites)
         limits = time_limits(clocks, self._settings, self._wall_ms())
-        self._readings.ensure_days(conn, _days(chunks, limits))
-        transaction = Transaction(conn, limits, self._tables, self._quarantine)
+        # What needs much more room than there is must not keep others waiting: it is held, and sent again.
+        no_room = self._readings.ensure_days(conn, _days(chunks, limits), self._settings.new_tables_max)
+        transaction = Transaction(conn, clocks, limits, self._tables, self._quarantine, no_room)
         outcome = transaction.outcome
         with conn.transaction():
             ranges = lock_received(conn, {c.epoch_key for c in chunks})
@@ -145,8 +146,8 @@ class Writer:
         for chunk in outcome.stored:
             if isinstance(chunk.content, Rows) and len(chunk.content.array):
                 newest_ms = int(chunk.content.array[:, 1].max())
-                low, high = limits[chunk.header.site]
-                age_s = wall_age_s(clocks[chunk.header.site], wall_ms, newest_ms)
+                low, high, _ = limits[chunk.header.site]
+                age_s = wall_age_s(clocks.of[chunk.header.site], wall_ms, newest_ms)
                 if age_s is not None and low <= newest_ms <= high:
                     self._metrics.chunk_latency.labels(chunk.topic.rpartition("/")[2]).observe(age_s)
 
@@ -176,7 +177,7 @@ def _days(chunks: Sequence[Chunk], limits: Limits) -> set[int]:
     found: set[int] = set()
     for chunk in chunks:
         if isinstance(chunk.content, Rows) and len(chunk.content.array):
-            low, high = limits[chunk.header.site]
+            low, high, _ = limits[chunk.header.site]
             t = chunk.content.array[:, 1]
             first, last = int(t.min()), int(t.max())
             if low <= first and last <= high and first // rows.DAY_MS == last // rows.DAY_MS:

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from plantprint.balance import without_stock
 from plantprint.book import Book, Use
+from plantprint.contradictions import Reasons, doubted, spread_reasons, touched_batches
 from plantprint.drivers import Inferred, stream_weights
 from plantprint.facts import Issue
 from plantprint.flows import Flows, Weights, by_hour, carried_by_consumers, span_flows
@@ -28,7 +30,7 @@ from plantprint.states import inferred_states, unreported
 from plantprint.stores import Layers, Level, Levels, contents, layers_from_json, layers_to_json, read_level
 from plantprint.times import HOUR_MS
 from plantprint.tracing import StockLayer, Traced, trace
-from plantprint.work_units import UnitHour, unit_hours
+from plantprint.work_units import UnitsHour, unit_hours
 
 _ALWAYS: Mapping[str, int] = {}
 _NOTHING: Mapping[str, MeterHour] = {}
@@ -77,7 +79,8 @@ class HourAccount:
     """An accounted hour; its properties are worked out when asked.
 
     `missing_ms` is per batch the time of its work units in which a meter behind them was unknown (such a batch is
-    incomplete), `missing_ms_by_work_unit` the same per work unit. `closed` are the windows that ended in the hour.
+    incomplete), `missing_ms_by_work_unit` the same per work unit. `closed` are the windows that ended in the hour,
+    `spread_reasons` by batch the contradictions behind what they gave it.
     """
 
     hour_ms: int
@@ -87,6 +90,7 @@ class HourAccount:
     missing_ms: dict[str, int]
     missing_ms_by_work_unit: dict[str, int]
     closed: tuple[Closed, ...]
+    spread_reasons: Reasons
     facts: "HourFacts" = field(repr=False)
     book: Book = field(repr=False)
 
@@ -99,6 +103,15 @@ class HourAccount:
     def uses(self) -> tuple[Use, ...]:
         """`net` by bucket; stock, activities and what ends of windows moved are left out."""
         return self.book.uses()
+
+    @property
+    def contradictions(self) -> Reasons:
+        """By batch the facts of this hour that contradict each other, which make it incomplete too."""
+        hour, told = self.facts, self.spread_reasons
+        if not any(issue.contradicts for issue in self.issues):
+            return told
+        touched = touched_batches(hour.graph, hour.production, self.hour_ms, hour.inferred, self.issues)
+        return {batch: (*touched.get(batch, ()), *told.get(batch, ())) for batch in touched.keys() | told.keys()}
 
     @property
     def inferred(self) -> tuple[StateSpan, ...]:
@@ -131,7 +144,8 @@ def account_hour(
 ) -> HourAccount:
     """Accounts the hour from `hour_ms`, a function of the facts given and nothing else.
 
-    `series` has the readings of each meter that has a channel, `given` the hours of meters without any. `carry` comes
+    `series` has the readings of each meter that has a channel (of those too that come with the plant of the next hour),
+    `given` the hours of meters without any. `carry` comes
     from the hour before, `until_ms` is the site's now: what lies after it is not missing. `since_ms` is each meter's
     first reading ever, where known: a meter that was not there yet is not missing, but a batch that ran before it is
     incomplete. Raises `AssertionError` when amounts do not add up exactly.
@@ -146,12 +160,14 @@ def account_hour(
             issues.append(level)
         elif level is not None:
             levels[graph.levels[meter]] = level
-    for meter in (graph.meters.keys() - graph.levels.keys()) & series.keys():
+    for meter in series.keys() - graph.levels.keys():
         before = carry.meters.get(meter)
-        meters[meter], after, wrong = meter_hour(series[meter], hour_ms, graph.plant.bucket_s, before, until_ms)
+        told, after, wrong = meter_hour(series[meter], hour_ms, graph.plant.bucket_s, before, until_ms)
         if after is not None:
             states[meter] = after
-        issues += wrong
+        if meter in graph.meters:
+            meters[meter] = told
+            issues += wrong
     after_meters = replace(carry, meters=states)
     return account_meters(graph, production, hour_ms, meters, issues, after_meters, until_ms, since_ms, levels)
 
@@ -231,8 +247,8 @@ def _account(
         units = unit_hours(graph, production, traced.parcels, hour_ms, inferred[done : done + traced.hours], begins_ms)
         for number, of_units in enumerate(units):
             n, at_ms = done + number, instants[done + number]
-            found = frozenset(issues.get(at_ms, ())) | {*begin.issues.get(at_ms, ())}
-            hour = HourFacts(graph, production, at_ms, until_ms, by_meter[n], inferred[n], found, entered[n])
+            found = {*without_stock(graph, issues.get(at_ms, ()), carry.stock), *begin.issues.get(at_ms, ())}
+            hour = HourFacts(graph, production, at_ms, until_ms, by_meter[n], inferred[n], frozenset(found), entered[n])
             account = _hour_account(hour, traced.hour(number), of_units, carry)
             yield account
             carry = account.carry
@@ -240,7 +256,7 @@ def _account(
         done += traced.hours
 
 
-def _hour_account(hour: HourFacts, traced: Traced, units: Sequence[UnitHour], carry: Carry) -> HourAccount:
+def _hour_account(hour: HourFacts, traced: Traced, units: UnitsHour, carry: Carry) -> HourAccount:
     """Posts what was traced and divided."""
     graph, production = hour.graph, hour.production
     book = Book(graph, hour.hour_ms, traced.rows)
@@ -250,6 +266,8 @@ def _hour_account(hour: HourFacts, traced: Traced, units: Sequence[UnitHour], ca
     activities, late_arrivals, unplaced = enter_activities(graph, production, hour.hour_ms)
     book.add(activities)
     arrivals = [*book.arrivals, *late_arrivals]
+    if doubts := [issue for issue in (*hour.issues, *traced.issues) if issue.contradicts]:
+        arrivals = [*doubted(graph, doubts, book.arrivals, hour.hour_ms), *late_arrivals]
     spread, pending = spread_hour(
         graph, production, hour.hour_ms, hour.until_ms, carry.pending, arrivals, hour.inferred, book.net
     )
@@ -259,7 +277,7 @@ def _hour_account(hour: HourFacts, traced: Traced, units: Sequence[UnitHour], ca
     book.post_stock({store: contents(layers) for store, layers in carry.stores.items()}, -1)
     book.post_stock(stock, 1)
     book.post_stock({store: contents(layers) for store, layers in traced.stores.items()}, 1)
-    assert_conserved(hour.entered, production.activities, book)
+    assert_conserved(hour.entered, production.activities_in(hour.hour_ms), book)
     found = {*hour.issues, *traced.issues, *unplaced, *spread.issues}
     found |= {*kept_apart(book), *incomplete(by_batch, hour.hour_ms)}
     return HourAccount(
@@ -270,6 +288,7 @@ def _hour_account(hour: HourFacts, traced: Traced, units: Sequence[UnitHour], ca
         dict(sorted(by_batch.items())),
         by_work_unit,
         tuple(sorted(spread.closed)),
+        spread_reasons(spread.against, hour.hour_ms),
         hour,
         book,
     )

@@ -1,12 +1,12 @@
 """Activities over a period: a refrigerant top-up, waste water; an amount that no meter sees, spread over the jobs of its span."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from plantprint.event_fields import plain_text, positive_micro
+from plantprint.event_fields import plain_text
 from plantprint.facts import Issue, ProductionEvent
 from plantprint.plant.graph import PlantGraph
-from plantprint.quantities import UnitError, conversion, round_half_even
+from plantprint.quantities import MICRO, conversion, round_half_even
+from plantprint.recorded import recorded_amount
 from plantprint.times import hour_floor, parse_instant
 
 
@@ -26,27 +26,27 @@ class Activity:
     event_id: str
 
     @property
+    def start_ms(self) -> int:
+        return self.from_ms
+
+    @property
+    def end_ms(self) -> int:
+        return self.to_ms
+
+    @property
     def hour_ms(self) -> int:
         """The hour in which it enters the boundary: its span's last."""
         return hour_floor(self.to_ms - 1)
 
 
-def reduce_activities(
-    events: Iterable[ProductionEvent], graph: PlantGraph
-) -> tuple[tuple[Activity, ...], tuple[Issue, ...]]:
-    """Activities in order of time, and what the events got wrong; a wrong one is kept out."""
-    found: list[Activity] = []
-    issues: list[Issue] = []
-    for event in events:
-        try:
-            found.append(_activity(event, graph))
-        except ValueError as error:
-            place = f"{event.source}/{event.event_id}"
-            remedy = (
-                "send it again with a higher revision, such as {source, amount: 1.5, unit: kg, from, to, work_unit}"
-            )
-            issues.append(Issue("activity-invalid", place, f"{error}; it is kept out", remedy, event.at_ms))
-    return tuple(sorted(found)), tuple(issues)
+def reduce_activity(event: ProductionEvent, graph: PlantGraph) -> Activity | Issue:
+    """What an event of an activity says, or what is wrong with it; a wrong one is kept out."""
+    try:
+        return _activity(event, graph)
+    except ValueError as error:
+        place = f"{event.source}/{event.event_id}"
+        remedy = "send it again with a higher revision, such as {source, amount: 1.5, unit: kg, from, to, work_unit}"
+        return Issue("activity-invalid", place, f"{error}; it is kept out", remedy, event.at_ms)
 
 
 def activity_hour_ms(event: ProductionEvent) -> int | None:
@@ -62,14 +62,8 @@ def _activity(event: ProductionEvent, graph: PlantGraph) -> Activity:
     source = graph.sources.get(plain_text(event, "source"))
     if source is None:
         raise ValueError(f"an activity of {event.body.get('source')!r}, which is no source of the plant")
-    amount = positive_micro(event.body.get("amount"))
-    if amount is None:
-        raise ValueError(f"amount {event.body.get('amount')!r} is no number above zero")
-    unit = plain_text(event, "unit") or source.unit
-    try:
-        factor = conversion(unit, source.unit)
-    except UnitError as error:
-        raise ValueError(str(error)) from error
+    amount, unit = recorded_amount(event.body)
+    exact = amount * conversion(unit or source.unit, source.unit) * MICRO
     from_ms, to_ms = (parse_instant(plain_text(event, name)) for name in ("from", "to"))
     if from_ms >= to_ms:
         raise ValueError("it ends before it starts")
@@ -80,5 +74,5 @@ def _activity(event: ProductionEvent, graph: PlantGraph) -> Activity:
         raise ValueError(f"{work_unit!r} is no work unit of the plant")
     if pool and pool not in graph.pools:
         raise ValueError(f"{pool!r} is no pool of the plant")
-    converted = round_half_even(amount * factor.numerator, factor.denominator)
-    return Activity(from_ms, to_ms, source.id, work_unit or pool, converted, event.source, event.event_id)
+    micro = round_half_even(exact.numerator, exact.denominator)
+    return Activity(from_ms, to_ms, source.id, work_unit or pool, micro, event.source, event.event_id)

@@ -4,8 +4,7 @@ Idle time goes to account `idle`; `spreading` hands it to the jobs of its window
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +14,13 @@ from plantprint.flows import Qualities
 from plantprint.plant.graph import Place
 from plantprint.plant.model import Step
 from plantprint.production import Job, Production, StateSpan
-from plantprint.timelines import Slice, end_of, jobs_of, slices
+from plantprint.spans import end_of
+from plantprint.timelines import jobs_of, slices
 from plantprint.times import HOUR_MS
 from plantprint.windows import Calendar, Window
+
+_NEIGHBOURS_TAKE = frozenset({"setup", "clean-down"})
+_JOBS_TAKE = _NEIGHBOURS_TAKE | {"processing"}
 
 
 class Account(NamedTuple):
@@ -37,8 +40,7 @@ class Segment(NamedTuple):
     shares: tuple[tuple[Account, int], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class Piece(NamedTuple):
     """Amounts [row, bucket] that go to `account`, and by row the worst quality behind them; from when on in the hour."""
 
     account: Account
@@ -51,36 +53,65 @@ def segments(
     production: Production,
     steps: Mapping[str, Step],
     place: Place,
-    hour_ms: int,
+    start_ms: int,
+    hours: int,
     calendar: Calendar | None = None,
     inferred: Sequence[StateSpan] = (),
-) -> list[Segment]:
-    """The hour of a work unit cut where its jobs or its state change; neighbours that share alike are one segment.
+) -> list[list[Segment]]:
+    """Consecutive hours of a work unit, each cut where its jobs or its state change; neighbours alike are one segment.
 
     Setup belongs to the next job and clean-down to the previous one of the same window of `calendar`; without one, of
     the same hour. What is idle is cut where a window ends. `inferred` states count where none was reported.
     """
-    end_ms = hour_ms + HOUR_MS
-    whole = slices(production, place.work_unit, hour_ms, end_ms, inferred)
-    if len(whole) == 1 and whole[0].is_processing and whole[0].jobs:  # Nor does the end of a window change anything.
-        return [Segment(0, HOUR_MS, _among(whole[0].jobs, steps, place))]
-    windows = (
-        [(hour_ms, end_ms, Window(hour_ms, end_ms, ends_month=False))]
-        if calendar is None
-        else list(calendar.parts(hour_ms, end_ms))
-    )
-    found: list[Segment] = []
-    for from_ms, to_ms, window in windows:
-        near = _Neighbours(production, place, window, is_hour=calendar is None)
-        is_whole = (from_ms, to_ms) == (hour_ms, end_ms)
-        for part in whole if is_whole else slices(production, place.work_unit, from_ms, to_ms, inferred):
-            shares = _takers(part, near, steps, place)
-            waits = shares[0][0].kind == "idle" and part.from_ms == from_ms
-            if found and found[-1].shares == shares and not waits:
-                found[-1] = found[-1]._replace(to_ms=part.to_ms - hour_ms)
-            else:
-                found.append(Segment(part.from_ms - hour_ms, part.to_ms - hour_ms, shares))
+    found: list[list[Segment]] = [[] for _ in range(hours)]
+    spells, number = _spells(calendar, start_ms, hours), 0
+    for part in slices(production, place.work_unit, start_ms, start_ms + hours * HOUR_MS, inferred):
+        asks = not part.jobs and part.state in _NEIGHBOURS_TAKE
+        shares = _takers(part.state, part.jobs, steps, place)
+        while number < len(spells) and spells[number].from_ms < part.to_ms:
+            spell = spells[number]
+            from_ms, to_ms = max(part.from_ms, spell.from_ms), min(part.to_ms, spell.to_ms)
+            if asks:
+                near = _Neighbours(production, place, spell.window, is_hour=calendar is None)
+                shares = _takers(part.state, near.of(part.state, from_ms), steps, place)
+            _append(found[spell.hour], Segment(from_ms - spell.hour_ms, to_ms - spell.hour_ms, shares), spell)
+            if to_ms < spell.to_ms:
+                break
+            number += 1
     return found
+
+
+class _Spell(NamedTuple):
+    """The part of a window that lies in an hour; `hour` is the hour's number."""
+
+    from_ms: int
+    to_ms: int
+    window: Window
+    hour: int
+    hour_ms: int
+
+
+@lru_cache(maxsize=16)
+def _spells(calendar: Calendar | None, start_ms: int, hours: int) -> tuple[_Spell, ...]:
+    """Consecutive hours cut where windows end; without a calendar an hour is a window."""
+    found: list[_Spell] = []
+    for hour in range(hours):
+        hour_ms, end_ms = start_ms + hour * HOUR_MS, start_ms + (hour + 1) * HOUR_MS
+        alone = ((hour_ms, end_ms, Window(hour_ms, end_ms, ends_month=False)),)
+        found += [
+            _Spell(*part, hour, hour_ms)
+            for part in (calendar.parts(hour_ms, end_ms) if calendar is not None else alone)
+        ]
+    return tuple(found)
+
+
+def _append(segments_: list[Segment], segment: Segment, spell: _Spell) -> None:
+    last = segments_[-1] if segments_ else None
+    waits_anew = segment.from_ms == spell.from_ms - spell.hour_ms and segment.shares[0][0].kind == "idle"
+    if last is not None and last.shares == segment.shares and not waits_anew:
+        segments_[-1] = last._replace(to_ms=segment.to_ms)
+    else:
+        segments_.append(segment)
 
 
 def allocate(amount: Ints, quality: Qualities, parts: Iterable[Segment]) -> list[Piece]:
@@ -119,61 +150,6 @@ def _until(amount: Ints, part_ms: int, bucket_ms: int) -> Ints:
     return rounded_quotient(amount, np.array([part_ms]), np.array([bucket_ms]))
 
 
-class UnitPart(NamedTuple):
-    """A segment of one of several work units in one of several hours, both by number."""
-
-    unit: int
-    hour: int
-    segment: Segment
-
-
-def allocate_totals(amount: Ints, bucket_ms: int, parts: Sequence[UnitPart]) -> Ints:
-    """Sums [share, row] of the shares of `parts`: what `allocate` gives, summed over buckets, for all of them at once.
-
-    `amount` is [unit, row, bucket] of consecutive hours; shares come in the order of the parts and of their accounts.
-    """
-    found = [(unit, hour, part.from_ms, part.to_ms, len(part.shares)) for unit, hour, part in parts]
-    units, hours, from_ms, to_ms, counts = np.array(found, np.int64).reshape(-1, 5).T
-    first, head_ms = np.divmod(hours * HOUR_MS + from_ms, bucket_ms)
-    last, tail_ms = np.divmod(hours * HOUR_MS + to_ms, bucket_ms)
-    totals = _bucket_sums(amount, units, first, last)
-    totals += _parts_of_buckets(amount, units, last, tail_ms, bucket_ms)
-    totals -= _parts_of_buckets(amount, units, first, head_ms, bucket_ms)
-    shares: Ints = np.repeat(totals, counts, axis=0)
-    starts = np.cumsum(counts) - counts
-    for count in np.unique(counts[counts > 1]).tolist():
-        numbers = np.flatnonzero(counts == count)
-        weights = np.array([[weight for _, weight in parts[number].segment.shares] for number in numbers.tolist()])
-        divided = divide_arrays(totals[numbers], weights[:, None])
-        shares[starts[numbers, None] + np.arange(count)] = divided.swapaxes(1, 2)
-    return shares
-
-
-def _bucket_sums(amount: Ints, units: Ints, first: Ints, behind: Ints) -> Ints:
-    """Sums [part, row] of each part's buckets from `first` to before `behind`; parts of a work unit do not overlap."""
-    sums = np.zeros((len(units), amount.shape[1]), np.int64)
-    order = np.lexsort((behind, first, units))
-    cuts = np.searchsorted(units[order], np.arange(len(amount) + 1))
-    for unit, (start, end) in enumerate(pairwise(cuts.tolist())):
-        of_unit = order[start:end]
-        # What lies between a pair of edges is a part, what lies between two pairs is not.
-        edges = np.stack([first[of_unit], behind[of_unit]], axis=1).ravel()
-        inside = edges[edges < amount.shape[2]]
-        if inside.size:
-            sums[of_unit] = np.add.reduceat(amount[unit], inside, axis=1)[:, ::2].T
-    sums[first == behind] = 0
-    return sums
-
-
-def _parts_of_buckets(amount: Ints, units: Ints, bucket: Ints, part_ms: Ints, bucket_ms: int) -> Ints:
-    """By part the amounts [part, row] of one bucket up to an instant inside it."""
-    found = np.zeros((len(units), amount.shape[1]), np.int64)
-    cuts = np.flatnonzero(part_ms)
-    amounts = amount[units[cuts], :, bucket[cuts]]
-    found[cuts] = rounded_quotient(amounts, part_ms[cuts, None], np.array([[bucket_ms]]))
-    return found
-
-
 class _Neighbours:
     """The jobs of a work unit before and after an instant, within a window."""
 
@@ -182,13 +158,17 @@ class _Neighbours:
         # A job that ended as its window began may still be cleaned up after; an hour alone knows of no such job.
         self._span = (window.start_ms - (not is_hour), window.end_ms)
 
-    def after(self, t_ms: int) -> tuple[Job, ...]:
+    def of(self, state: str | None, t_ms: int) -> tuple[Job, ...]:
+        """Whose setup or clean-down it is that lasts at an instant."""
+        return self._after(t_ms) if state == "setup" else self._before(t_ms)
+
+    def _after(self, t_ms: int) -> tuple[Job, ...]:
         """The next to start, all of them when several start at once."""
         jobs = [job for job in self._jobs() if job.start_ms > t_ms]
         first_ms = min((job.start_ms for job in jobs), default=0)
         return tuple(job for job in jobs if job.start_ms == first_ms)
 
-    def before(self, t_ms: int) -> tuple[Job, ...]:
+    def _before(self, t_ms: int) -> tuple[Job, ...]:
         """The last to end."""
         jobs = [job for job in self._jobs() if end_of(job) <= t_ms]
         last_ms = max(map(end_of, jobs), default=0)
@@ -199,19 +179,13 @@ class _Neighbours:
         return jobs_of(production, work_unit).within(*self._span)
 
 
-def _takers(part: Slice, near: _Neighbours, steps: Mapping[str, Step], place: Place) -> tuple[tuple[Account, int], ...]:
-    """Who takes what a work unit uses in a span of time, by the table of section 4."""
-    jobs = part.jobs
-    if part.state in (None, "processing"):
-        kind = "idle" if part.state is None else "unassigned"
-        return _among(jobs, steps, place) if jobs else _apart(kind, place)
-    if part.state == "setup":
-        jobs = jobs or near.after(part.from_ms)
-    elif part.state == "clean-down":
-        jobs = jobs or near.before(part.from_ms)
-    else:
-        jobs = ()
-    return _among(jobs, steps, place) if jobs else _apart("idle", place)
+def _takers(
+    state: str | None, jobs: Sequence[Job], steps: Mapping[str, Step], place: Place
+) -> tuple[tuple[Account, int], ...]:
+    """Who takes what a work unit uses in a state, by the table of section 4; `jobs` run then, or are its neighbours."""
+    if jobs and (state is None or state in _JOBS_TAKE):
+        return _among(jobs, steps, place)
+    return _apart("unassigned" if state == "processing" else "idle", place)
 
 
 def account_of(job: Job, place: Place) -> Account:

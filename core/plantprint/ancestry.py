@@ -23,8 +23,8 @@ def names_of(event: ProductionEvent) -> frozenset[str]:
 class Ancestry:
     """The lots behind `lot` and the events about them: ask a store for what is `wanted`, `add` it, until nothing is.
 
-    No more than `lots_max` lots are followed; what lies beyond them is `beyond`. What the lots put out besides is asked for
-    too, but followed no further: it has a unit, in which the same output must count whoever looks at it.
+    No more than `lots_max` lots are followed; what lies beyond them is `beyond`. What the lots put out besides, and
+    gave back, is asked for too, but followed no further: it has a unit, in which it must count alike whoever looks at it.
     """
 
     def __init__(self, lot: str, lots_max: int) -> None:
@@ -72,9 +72,10 @@ class Ancestry:
         room = max(self._lots_max - len(self._known), 0)
         self._next = dict.fromkeys(ahead[:room])
         self.beyond = tuple(ahead[room:])
-        put_out = {plain_text(event, "as_lot") for event in valid if plain_text(event, "batch") in self._known}
+        about = [event for event in valid if plain_text(event, "batch") in self._known]
+        besides = {plain_text(event, "lot" if event.kind == "return" else "as_lot") for event in about}
         asked = {"", *self._known, *self._beside, *self._next}
-        self._next_beside = dict.fromkeys(sorted(put_out - asked))
+        self._next_beside = dict.fromkeys(sorted(besides - asked))
 
     def facts(self, batches: Mapping[str, Batch], materials: Iterable[Material]) -> Facts:
         """What the events say of the lots; `batches` are those that were ordered or begun, as far as there are any."""
@@ -100,6 +101,11 @@ class EventIndex:
         self._by_identity: defaultdict[_Identity, dict[int, ProductionEvent]] = defaultdict(dict)
         self._by_name: defaultdict[str, set[_Identity]] = defaultdict(set)
         self._withdrawals: defaultdict[_Identity, list[ProductionEvent]] = defaultdict(list)
+
+    @property
+    def lots(self) -> set[str]:
+        """Every lot that an event names."""
+        return set(self._by_name)
 
     def add(self, events: Iterable[ProductionEvent]) -> set[str]:
         """Takes new events; returns the lots about which something changed."""

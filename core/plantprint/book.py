@@ -1,6 +1,6 @@
 """The postings of an hour while they are written: what every account used, by source, entry hour and quality."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +8,12 @@ import numpy as np
 from plantprint.allocation import Account, Piece, allocate
 from plantprint.divide_arrays import Ints, divide_arrays
 from plantprint.exports import Row
+from plantprint.facts import Quality
 from plantprint.ledger import Net, PostingKey, posting_key
 from plantprint.plant.graph import PlantGraph
 from plantprint.sharing import Stock, StockLayer
 from plantprint.spreading import Arrival
-from plantprint.work_units import Share, UnitHour
+from plantprint.work_units import Shares, UnitsHour
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,25 +38,30 @@ class Book:
         self.net: Net = {}
         self.arrivals: list[Arrival] = []
         self._graph = graph
-        self._units: list[UnitHour] = []
+        self._ends = [(*row, quality, "direct") for row in rows for quality in range(len(Quality))]
+        self._units: list[UnitsHour] = []
         self._pieces: list[Piece] = []
         self._even: list[tuple[Account, StockLayer]] = []
 
-    def post_unit(self, hour: UnitHour, *, waits: bool) -> None:
-        """What the accounts of a work unit get; with `waits` what is idle waits for the end of its window."""
+    def post_units(self, hour: UnitsHour) -> None:
+        """What the accounts of work units get; with a rule for it, what is idle waits for the end of its window."""
         self._units.append(hour)
-        for share in hour.shares:
-            self._post(share)
-            if waits and share.account.kind == "idle":
-                self._wait(share)
+        self._post(hour.shares)
+        idle = self._graph.idle
+        for number, account in enumerate(hour.shares.accounts) if idle else ():
+            if account.kind == "idle" and account.id in idle:
+                self._wait(hour.shares, number)
 
-    def post_piece(self, piece: Piece, *, waits: bool = False) -> None:
-        """What goes to an account; with `waits` it waits there for the end of its window."""
-        self._pieces.append(piece)
-        share = Share(piece.account, piece.amount.sum(axis=1).tolist(), piece.quality.tolist(), piece.from_ms)
-        self._post(share)
-        if waits:
-            self._wait(share)
+    def post_pieces(self, pieces: Sequence[Piece], *, waits: bool) -> None:
+        """What goes to accounts; with `waits` it waits there for the end of its window."""
+        if not pieces:
+            return
+        self._pieces += pieces
+        accounts, amounts, qualities, from_ms = zip(*pieces, strict=True)
+        shares = Shares(list(accounts), np.array(amounts).sum(axis=2), np.array(qualities), np.array(from_ms))
+        self._post(shares)
+        for number in range(len(pieces)) if waits else ():
+            self._wait(shares, number)
 
     def post_evenly(self, account: Account, layers: Iterable[StockLayer]) -> None:
         """Amounts of which only the hour is known."""
@@ -76,17 +82,20 @@ class Book:
         for key, amount in postings:
             net[key] = known(key, 0) + amount
 
-    def _post(self, share: Share) -> None:
-        net, hour_ms, account = self.net, self.hour_ms, share.account
-        for (source, entered_ms), amount, quality in zip(self.rows, share.amount, share.quality, strict=True):
-            if amount:
-                key = posting_key((hour_ms, *account, source, entered_ms, quality, "direct"))
-                net[key] = net.get(key, 0) + amount
+    def _post(self, shares: Shares) -> None:
+        begin, ends = (self.hour_ms,), self._ends
+        begins = [begin + account for account in shares.accounts]
+        share, row = np.nonzero(shares.amount)
+        end = row * len(Quality) + shares.quality[share, row]
+        places = zip(share.tolist(), end.tolist(), strict=True)
+        keys = [posting_key(begins[number] + ends[code]) for number, code in places]
+        self.add(zip(keys, shares.amount[share, row].tolist(), strict=True))
 
-    def _wait(self, share: Share) -> None:
-        rows = zip(self.rows, share.quality, share.amount, strict=True)
-        layers = tuple((*row, quality, amount) for row, quality, amount in rows if amount)
-        self.arrivals.append(Arrival(share.account, self.hour_ms + share.from_ms, layers))
+    def _wait(self, shares: Shares, number: int) -> None:
+        rows = zip(self.rows, shares.quality[number].tolist(), shares.amount[number].tolist(), strict=True)
+        if layers := tuple((*row, quality, amount) for row, quality, amount in rows if amount):
+            at_ms = self.hour_ms + int(shares.from_ms[number])
+            self.arrivals.append(Arrival(shares.accounts[number], at_ms, layers))
 
     def _add(self, key: PostingKey, amount: int) -> None:
         self.net[key] = self.net.get(key, 0) + amount
@@ -118,7 +127,12 @@ class Book:
         )
 
     def _by_bucket(self) -> Iterator[tuple[tuple[Account, str], Ints]]:
-        pieces = [piece for hour in self._units for piece in allocate(hour.amount, hour.quality, hour.parts)]
+        pieces = [
+            piece
+            for hours in self._units
+            for unit in hours.units()
+            for piece in allocate(unit.amount, unit.quality, unit.parts)
+        ]
         for piece in (*self._pieces, *pieces):
             used = np.count_nonzero(piece.amount, axis=1)
             for (source, _), amount, buckets in zip(self.rows, piece.amount, used, strict=True):

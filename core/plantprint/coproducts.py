@@ -101,10 +101,20 @@ def allocate_coproducts(outputs: Sequence[CoProduct], rules: RuleSet, at_ms: int
         if chosen is not None:
             name, weights = chosen
             return _result(name, products, weights, outputs, waste, ratio, issues)
-    message = f"{rules.name} finds neither prices nor a common physical quantity for all of its outputs"
-    remedy = "give each output a unit price, or its mass; until then they share equally"
-    issues.append(Issue("coproduct-rule", names[0], message, remedy, at_ms))
+    issues.append(_no_method(names[0], products, rules, at_ms))
     return _result("equal", products, [1] * len(products), outputs, waste, ratio, issues)
+
+
+def _no_method(place: str, products: Sequence[CoProduct], rules: RuleSet, at_ms: int) -> Issue:
+    is_priced = all(one.unit_price is not None for one in products)
+    if rules.economic_weight == "unit-price" and is_priced and _sizes(products) is None:
+        units = " and ".join(dict.fromkeys(one.unit for one in products))
+        message = f"{rules.name} weighs by unit price, and prices of one {units} cannot be compared"
+        remedy = "count its outputs in units that convert, or weigh by value; until then they share equally"
+    else:
+        message = f"{rules.name} finds neither prices nor a common physical quantity for all of its outputs"
+        remedy = "give each output a unit price, or its mass; until then they share equally"
+    return Issue("coproduct-rule", place, message, remedy, at_ms)
 
 
 _Used = Literal["single", "subdivision", "substitution", "physical", "economic", "equal"]
@@ -148,7 +158,7 @@ def _try(
     if method == "physical":
         weights = _integers([_physical(one, products) for one in products])
         return None if weights is None else ("physical", weights)
-    weights = _integers([_value(one, rules.economic_weight) for one in products])
+    weights = _integers([_value(one, products, rules.economic_weight) for one in products])
     return None if weights is None else ("economic", weights)
 
 
@@ -160,10 +170,14 @@ def _physical(one: CoProduct, products: Sequence[CoProduct]) -> Fraction | None:
     return None if sizes is None else one.quantity_micro * sizes[products.index(one)]
 
 
-def _value(one: CoProduct, weight: EconomicWeight) -> Fraction | None:
+def _value(one: CoProduct, products: Sequence[CoProduct], weight: EconomicWeight) -> Fraction | None:
+    """Price x quantity, or the price of one of the first output's units, to which the others must convert."""
     if one.unit_price is None:
         return None
-    return Fraction(one.unit_price) * (one.quantity_micro if weight == "value" else 1)
+    if weight == "value":
+        return Fraction(one.unit_price) * one.quantity_micro
+    sizes = _sizes(products)
+    return None if sizes is None else Fraction(one.unit_price) / sizes[products.index(one)]
 
 
 def _integers(weights: Sequence[Fraction | None]) -> list[int] | None:

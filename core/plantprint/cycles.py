@@ -212,9 +212,10 @@ def _hand_out(cycle: _Cycle, flows: Flows, parcels: Parcels, held: Mapping[str, 
     for kept in held.values():
         quality[:, 0] = np.minimum(quality[:, 0], kept.quality)
     parcels.amount[leaving] = shares
-    if (quality < Quality.MEASURED).any():
-        by_bucket = np.repeat(quality, shares.shape[2] // flows.hours, axis=1)
-        parcels.quality[leaving] = np.where(shares == 0, np.int8(Quality.MEASURED), by_bucket)
+    for hour in np.flatnonzero((quality < Quality.MEASURED).any(axis=0)).tolist():
+        given = by_hour(shares, flows.hours)[:, :, hour]
+        worst = np.where(given == 0, np.int8(Quality.MEASURED), quality[:, hour, None])
+        by_hour(parcels.quality, flows.hours)[leaving, :, hour] = worst
     missing = np.maximum(
         parcels.missing_ms[entering].max(axis=0, initial=0), flows.missing_ms[inside].max(axis=0, initial=0)
     )

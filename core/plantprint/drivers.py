@@ -132,6 +132,9 @@ def _quantity(batch: Batch | None, driver: str) -> int | None:
 
 
 def _unknown_quantity(batch: str, driver: str, hour_ms: int) -> Issue:
-    message = f"shared amounts are divided by {driver}, and no order gives this batch a quantity of it; it takes none"
+    message = (
+        f"shared amounts are divided by {driver}, and no order gives this batch a quantity of it: where others have one it "
+        "takes nothing, where none has they are divided equally, or by the weights of the flows"
+    )
     remedy = f"send its order with a quantity in a unit such as {_QUANTITY_UNIT[driver]}"
     return Issue("driver-missing", batch, message, remedy, hour_ms)

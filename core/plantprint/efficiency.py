@@ -67,7 +67,7 @@ def efficiency_issues(graph: PlantGraph, amount: Ints, missing_ms: Ints, hour_ms
             made = f"{float(out / into):.3g} times the energy" if into else "energy out of nothing"
             message = f"it made {made}, more than the {float(most):g} that is believed"
             remedy = "check its meters and their units, kwh_per_unit of its inputs and outputs, or set efficiency_max"
-            yield Issue("efficiency-implausible", pool, message, remedy, hour_ms)
+            yield Issue("efficiency-implausible", pool, message, remedy, hour_ms, contradicts=True)
 
 
 def _energy(amount: Ints, contents: Contents) -> Fraction:

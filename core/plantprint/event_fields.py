@@ -15,12 +15,18 @@ def latest_events(events: Iterable[ProductionEvent]) -> list[ProductionEvent]:
     latest: dict[tuple[str, str], ProductionEvent] = {}
     for event in events:
         key = (event.source, event.event_id)
-        if key not in latest or _rank(event) > _rank(latest[key]):
+        if key not in latest or rank(event) > rank(latest[key]):
             latest[key] = event
-    return sorted(latest.values(), key=lambda event: (event.at_ms, event.source, event.event_id))
+    return sorted(latest.values(), key=order)
 
 
-def _rank(event: ProductionEvent) -> tuple[int, str]:
+def order(event: ProductionEvent) -> tuple[int, str, str]:
+    """By time and identity."""
+    return (event.at_ms, event.source, event.event_id)
+
+
+def rank(event: ProductionEvent) -> tuple[int, str]:
+    """Of the revisions of an event the highest counts; should two differ under one number, whatever arrived first."""
     return (event.revision, json.dumps([event.kind, event.at_ms, event.body], sort_keys=True))
 
 

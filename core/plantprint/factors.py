@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -14,6 +14,7 @@ from typing import Any, Literal, NewType
 import msgspec
 
 from plantprint.facts import Issue
+from plantprint.gwp import GwpError, builtin_gases, co2e, components
 from plantprint.plant.model import Source
 from plantprint.quantities import FACTOR_SCALE, UnitError, conversion, is_unit, round_half_even
 
@@ -31,6 +32,7 @@ Component = Literal[
     "life_cycle",
 ]
 
+_NOT_RELEASED = frozenset(("CO2", "CO2 outside the sum"))
 _DATE = re.compile(r"(\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?)?")
 _NUMBERS = frozenset(("co2_fossil_kg", "co2_biogenic_kg", "ch4_kg", "n2o_kg", "data_year"))
 # Columns that came later: an empty cell means the default, so older tables and stored rows still read.
@@ -115,13 +117,32 @@ def marginal(factor: Factor) -> MarginalFactor:
 
 
 @dataclass(frozen=True, slots=True)
+class UsedHours:
+    """The hours of a series that a result used, and its values in them, in kg CO2e per unit of the factor.
+
+    `average` is over the amounts of those hours; None where they add up to nothing.
+    """
+
+    count: int
+    first_ms: int
+    last_ms: int
+    lowest: Decimal
+    highest: Decimal
+    average: Fraction | None
+
+
+@dataclass(frozen=True, slots=True)
 class FactorChoice:
-    """The factor of a source: `per_unit` is kg CO2e per unit of the source x FACTOR_SCALE, `reason` says why."""
+    """The factor of a source: `per_unit` is kg CO2e per unit of the source x FACTOR_SCALE, `reason` says why.
+
+    Of an hourly series it is that of one hour; `hours` are all that were used.
+    """
 
     source: str
     factor: Factor
     per_unit: int
     reason: str
+    hours: UsedHours | None = None
 
 
 def effect_of_change(amount: int, unit: str, factor: MarginalFactor) -> int:
@@ -172,9 +193,54 @@ def latest(factors: Iterable[Factor]) -> dict[str, Factor]:
 
 @cache
 def builtin_factors() -> tuple[Factor, ...]:
-    """The curated table that ships with the package; it is part of the code, not of a site's facts."""
+    """What ships with the package, the curated table and released gases; it is part of the code, not of a site's facts."""
     table = resources.files("plantprint").joinpath("data/factors.csv")
-    return tuple(parse_factors(table.read_text(encoding="utf-8"), "plantprint/data/factors.csv"))
+    return (*parse_factors(table.read_text(encoding="utf-8"), "plantprint/data/factors.csv"), *_gas_factors())
+
+
+def _gas_factors() -> Iterator[Factor]:
+    """A kilogram of each gas or blend set free (gas.hfc134a, gas.r-410a): by AR6, and by its masses under any other set."""
+    for name, gas in builtin_gases().items():
+        if name != gas.gas or gas.group in _NOT_RELEASED:
+            continue
+        parts = components(name, 1)
+        try:
+            value = co2e(parts, "AR6")
+        except GwpError:
+            continue
+        yield Factor(
+            factor_id=f"gas.{name}",
+            version=1,
+            name=f"{gas.number or name} released",
+            name_zh="",
+            value=_decimal(value),
+            unit="kg",
+            gases="CO2e",
+            co2_fossil_kg=None,
+            co2_biogenic_kg=None,
+            ch4_kg=None,
+            n2o_kg=None,
+            gwp_set="AR6 (applied here)",
+            geography="GLO",
+            data_year=None,
+            published_on="",
+            valid_from="",
+            valid_to="",
+            stage="process",
+            basis="computed: composition x published potentials",
+            source=gas.source,
+            source_table="plantprint/data/gwp.csv",
+            verification="as in the table of potentials",
+            notes="For recorded losses and top-ups: an activity in kg.",
+            category="gas",
+            subject=f"gas.{name}",
+            component="process",
+            other_gases=" ".join(f"{one}:{_decimal(share)}" for one, share in parts.items()),
+        )
+
+
+def _decimal(value: Fraction) -> Decimal:
+    return Decimal(value.numerator) / Decimal(value.denominator)
 
 
 def choose_factor(

@@ -1,6 +1,6 @@
 """Recorded facts as frozen values: channels, readings, production events, issues; all that accounting may look at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, NewType
 
@@ -96,10 +96,16 @@ class ProductionEvent:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Issue:
-    """Something wrong in the facts, kept visible: a code, the place, what it means, and what to do."""
+    """Something wrong in the facts, kept visible: a code, the place, what it means, and what to do.
+
+    `contradicts`: facts of that hour contradict each other by more than measuring explains, so that the batches that the
+    place touches are incomplete (`contradictions` finds them). `batch`: the one that lacks a job through it.
+    """
 
     code: str
     place: str
     message: str
     remedy: str
     at_ms: int = 0
+    contradicts: bool = field(default=False, compare=False)
+    batch: str = ""

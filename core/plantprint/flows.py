@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plantprint.balance import explained, more_out_than_in
 from plantprint.divide_arrays import Ints, divide_arrays
 from plantprint.efficiency import Contents, balance_left, efficiency_issues, recovery_balance
 from plantprint.facts import Issue, Quality
@@ -69,6 +70,11 @@ class Known(Mapping[str, MeterHour]):
         """One of the hours."""
         part = slice(number * buckets, (number + 1) * buckets)
         return Known(self.number, self.amount[:, part], self.quality[:, part], self.missing_ms[:, part])
+
+    def sums(self, number: int, buckets: int) -> dict[str, int]:
+        """By meter what it told in one of the hours."""
+        part = self.amount[:, number * buckets : (number + 1) * buckets]
+        return dict(zip(self.number, part.sum(axis=1).tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,10 +141,13 @@ def span_flows(
     _fill_metered(graph, known, flows)
     for index, hour in np.argwhere((by_hour(flows.amount, hours) < 0).any(axis=2)).tolist():
         part = flows.amount[index, hour * graph.buckets : (hour + 1) * graph.buckets]
-        _balance_edge(graph.edges[index], part, start_ms + hour * HOUR_MS, issues)
+        edge, is_missing = graph.edges[index], by_hour(flows.missing_ms[index], hours)[hour].any()
+        off = None if is_missing else explained(graph, known.sums(hour, graph.buckets), [edge])
+        _balance_edge(edge, part, start_ms + hour * HOUR_MS, off, issues)
     for plan in _rest_plans(graph):
-        _fill_rests(plan, flows, graph.pools[plan.pool].unit, start_ms, issues, driver_weights)
+        _fill_rests(graph, plan, flows, known, start_ms, issues, driver_weights)
     issues += _efficiency(graph, flows, start_ms)
+    issues += more_out_than_in(graph, flows.amount, flows.missing_ms, known.sums, start_ms)
     return replace(flows, issues=tuple(issues))
 
 
@@ -180,10 +189,12 @@ def _fill_metered(graph: PlantGraph, known: Known, flows: Flows) -> None:
     told = known.quality.copy()
     told[told == Quality.MISSING] = Quality.MEASURED
     is_missing = bool(known.missing_ms.any())
-    for edges, meters, signs in _terms(graph, tuple(known.number)):
-        amount = known.amount[meters]
-        flows.amount[edges] += amount if min(signs) > 0 else amount * np.array(signs)[:, None]
-        flows.quality[edges] = np.minimum(flows.quality[edges], told[meters])
+    for position, (edges, meters, signs) in enumerate(_terms(graph, tuple(known.number))):
+        amount, quality = known.amount[meters], told[meters]
+        amount = amount if min(signs) > 0 else amount * np.array(signs)[:, None]
+        # At first every edge is empty.
+        flows.amount[edges] = flows.amount[edges] + amount if position else amount
+        flows.quality[edges] = np.minimum(flows.quality[edges], quality) if position else quality
         if is_missing:
             flows.missing_ms[edges] = np.maximum(flows.missing_ms[edges], known.missing_ms[meters])
     differences = [edge.index for edge in graph.edges if any(sign < 0 for sign, _ in edge.terms)]
@@ -194,14 +205,15 @@ def _fill_metered(graph: PlantGraph, known: Known, flows: Flows) -> None:
         flows.quality[differences] = np.where(guessed, np.minimum(quality, _GUESS), quality)
 
 
-def _balance_edge(edge: Edge, amount: Ints, hour_ms: int, issues: list[Issue]) -> None:
-    """Balances an edge's hour in place."""
+def _balance_edge(edge: Edge, amount: Ints, hour_ms: int, off: int | None, issues: list[Issue]) -> None:
+    """Balances an edge's hour in place; its meters explain that it is `off` by so much, None while one is unknown."""
     total = int(amount.sum())
     if total < -len(edge.terms):  # Each meter's rounding may move the total by one unit.
         terms = " ".join(f"{'+' if sign > 0 else '-'} {meter}" for sign, meter in edge.terms)
         message = f"{terms} came out as {decimal_text(total)} over the hour and was taken as nothing"
         remedy = "check these meters against each other: a child above its parent, a swapped CT, a ratio"
-        issues.append(Issue("flow-negative", f"{edge.giver} to {edge.taker}", message, remedy, hour_ms))
+        place, contradicts = f"{edge.giver} to {edge.taker}", off is not None and -total > off
+        issues.append(Issue("flow-negative", place, message, remedy, hour_ms, contradicts))
     amount[:] = _balanced(amount, np.array(total))
 
 
@@ -233,9 +245,10 @@ def canonical(edge: Edge) -> tuple[str, str, int]:
 
 
 def _fill_rests(
+    graph: PlantGraph,
     plan: _RestPlan,
     flows: Flows,
-    unit: str,
+    known: Known,
     start_ms: int,
     issues: list[Issue],
     driver_weights: Mapping[int, Weights],
@@ -244,17 +257,19 @@ def _fill_rests(
         rest: Ints = flows.amount[plan.inflows].sum(axis=0) - flows.amount[plan.metered].sum(axis=0)
     else:
         rest = balance_left(flows.amount, plan.balance)
-    left = by_hour(rest, flows.hours)
+    left, unit = by_hour(rest, flows.hours), graph.pools[plan.pool].unit
     total = left.sum(axis=1)
+    behind = [*plan.inflows, *plan.metered]
+    quality, missing_ms = flows.quality[behind].min(axis=0), flows.missing_ms[behind].max(axis=0)
     for hour in np.flatnonzero(
         total < -len(flows.amount)
     ).tolist():  # Rounding moves it by less than one unit per edge.
-        over = decimal_text(-int(total[hour]))
-        message = f"metered outflows are {over} {unit} more than what came in; they share what came in"
+        over = -int(total[hour])
+        is_known = not by_hour(missing_ms, flows.hours)[hour].any()
+        contradicts = is_known and over > explained(graph, known.sums(hour, graph.buckets), plan.rests)
+        message = f"metered outflows are {decimal_text(over)} {unit} more than what came in; they share what came in"
         remedy = "check the meters of this pool against each other: ratio, missing inflow, a meter counted twice"
-        issues.append(Issue("disagreement", plan.pool, message, remedy, start_ms + hour * HOUR_MS))
-    behind = [*plan.inflows, *plan.metered]
-    quality, missing_ms = flows.quality[behind].min(axis=0), flows.missing_ms[behind].max(axis=0)
+        issues.append(Issue("disagreement", plan.pool, message, remedy, start_ms + hour * HOUR_MS, contradicts))
     np.minimum(quality, _GUESS, out=quality, where=missing_ms > 0)
     rests = [edge.index for edge in plan.rests]
     if all(edge in driver_weights for edge in rests):

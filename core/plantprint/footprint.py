@@ -11,7 +11,7 @@ from typing import Any
 
 from plantprint.breakdown import Breakdown, BreakdownSums
 from plantprint.factor_series import FactorSeries
-from plantprint.factors import Factor, FactorChoice
+from plantprint.factors import Factor, FactorChoice, UsedHours
 from plantprint.facts import Issue, Quality
 from plantprint.ledger import PostingKey
 from plantprint.plant.model import Source
@@ -126,7 +126,7 @@ def footprint(
     sums, parts = _Sums(), BreakdownSums()
     for key, amount in net.items():
         amounts[key.source] += amount
-        rate, source = book.rate(key.source, key.entered_ms), book.source(key.source)
+        rate, source = book.rate(key.source, key.entered_ms, amount), book.source(key.source, key.entered_ms)
         if rate is None or source is None:
             unknown.add(key.source)
             continue
@@ -206,7 +206,7 @@ def _line(name: str, amount: int, book: RateBook, sums: _Sums, unknown: set[str]
     source = book.source(name)
     if source is None:
         return InventoryLine(name, "", None, amount, None, "")
-    used = ", ".join(factor for taker, factor in book.choices() if taker == name)
+    used = ", ".join(book.factors_of(name))
     emission = None if name in unknown else sums.source[name]
     return InventoryLine(name, source.unit, source.scope, amount, emission, used or source.factor)
 
@@ -239,13 +239,18 @@ def _line_json(line: InventoryLine) -> dict[str, Any]:
 
 
 def choice_json(choice: FactorChoice) -> dict[str, Any]:
-    """The version of a factor that was used, and why that one."""
-    factor = choice.factor
+    """The version of a factor that was used, and why that one; of an hourly series the hours, its average and its range.
+
+    The average is over the amounts of those hours, rounded to nine decimals.
+    """
+    factor, hours = choice.factor, choice.hours
+    value = format(factor.value, "f") if hours is None else _average(hours)
     return {
         "source": choice.source,
         "factor": factor.factor_id,
         "version": factor.version,
-        "kg_co2e_per_unit": format(factor.value, "f"),
+        "kg_co2e_per_unit": value,
+        **({} if hours is None else {"hours": _hours_json(hours)}),
         "unit": factor.unit,
         "gases": factor.gases,
         "stage": factor.stage,
@@ -253,6 +258,23 @@ def choice_json(choice: FactorChoice) -> dict[str, Any]:
         "data_year": factor.data_year,
         "document": factor.source,
         "reason": choice.reason,
+    }
+
+
+def _average(hours: UsedHours) -> str | None:
+    if hours.average is None:
+        return None
+    exact = hours.average * _PER_UNIT_DIGITS
+    return decimal_text(round_half_even(exact.numerator, exact.denominator), _PER_UNIT_DIGITS)
+
+
+def _hours_json(hours: UsedHours) -> dict[str, Any]:
+    return {
+        "count": hours.count,
+        "first_at": format_instant(hours.first_ms),
+        "last_at": format_instant(hours.last_ms),
+        "lowest_kg_co2e_per_unit": format(hours.lowest, "f"),
+        "highest_kg_co2e_per_unit": format(hours.highest, "f"),
     }
 
 

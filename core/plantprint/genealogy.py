@@ -146,13 +146,14 @@ def _all_lots(facts: Facts, own: Mapping[str, Vector], issues: list[Issue]) -> d
     for name in sorted(one.lot for one in {*facts.lots} - {*lots.values()}):
         message = f"lot {name!r} is declared twice, differently; the last in order of time counts"
         issues.append(Issue("lot-twice", name, message, "give every lot an id of its own", lots[name].at_ms))
-    made = {*own, *(use.batch for use in facts.uses)}
+    made = {*(lot for lot, lines in own.items() if lines), *(use.batch for use in facts.uses)}
     made |= {one.lot for one in facts.outputs} | {one.as_lot for one in facts.outputs if one.as_lot}
     for lot in made - lots.keys():
         lots[lot] = Lot(lot)
     for use in facts.uses:
         if use.of == "lot" and use.consumed not in lots:
             lots[use.consumed] = Lot(use.consumed, kind="unknown")
+    lots |= {lot: Lot(lot) for lot in own.keys() - lots.keys()}
     return dict(sorted(lots.items()))
 
 
@@ -233,7 +234,7 @@ def _result(
             add(inventory, lines)
             if part.taker:
                 add(incoming[part.taker], lines)
-            if lines or part.quantity_micro:
+            if lines or part.quantity_micro or part.share:
                 place = (lot, part.taker, part.event_id, part.at_ms, part.quantity_micro, part.share)
                 moves.append(Handed(*place, lines, part.sold))
         lots[lot] = LotInventory(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from plantprint.factor_names import factor_warnings
 from plantprint.factor_series import FactorSeries, missing_hours, parse_series
 from plantprint.factors import FactorError, builtin_factors, latest, misused
 from plantprint.plant.check import ModelIssue, PlantError
@@ -32,6 +33,7 @@ def load_site(text: str, place: str, read: Read) -> SiteFiles:
     series: dict[str, FactorSeries] = {}
 
     def check(plant: Plant) -> Iterator[ModelIssue]:
+        yield from factor_warnings(plant)
         for number, source in enumerate(plant.sources):
             if source.hourly is not None:
                 yield from _check(f"sources.{number}.hourly", source, source.hourly, read, series)

@@ -9,7 +9,17 @@ from plantprint.facts import Issue, Quality
 from plantprint.flows import Durations, Known, believable_hours
 from plantprint.intervals import MeterHour
 from plantprint.plant.graph import PlantGraph
+from plantprint.plant.model import Meter
 from plantprint.times import HOUR_MS
+
+
+def followed_meters(graph: PlantGraph, later: PlantGraph) -> tuple[Meter, ...]:
+    """The meters that are read in an hour: the plant's, and those of flows that come with the plant of the hour after.
+
+    As with a channel that comes, the first stretch of a meter that comes begins at its first instant.
+    """
+    coming = (m for m in later.plant.meters if m.id not in graph.meters and m.id not in later.levels)
+    return (*graph.plant.meters, *coming)
 
 
 def known_meters(

@@ -11,11 +11,12 @@ from plantprint.valuation import RateBook, View, lacking_hours
 
 
 def kg_per_unit(
-    sources: Sequence[Source], library: Mapping[str, Factor], series: Mapping[str, FactorSeries], hours: Iterable[int]
+    sources: Iterable[Source], library: Mapping[str, Factor], series: Mapping[str, FactorSeries], hours: Iterable[int]
 ) -> dict[tuple[str, int], float]:
     """By (source, hour) for show, location-based; what is not known is absent."""
     book = RateBook(sources, library, View(series=series))
-    rates = {(source.id, hour): book.rate(source.id, hour) for hour in hours for source in sources}
+    ids = [source.id for source in sources]
+    rates = {(source_id, hour): book.rate(source_id, hour) for hour in hours for source_id in ids}
     return {key: rate.co2e / FACTOR_SCALE for key, rate in rates.items() if rate is not None}
 
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from plantprint.data_quality import UNRATED, DataQuality
 from plantprint.facts import Issue
-from plantprint.quantities import FACTOR_SCALE, scaled
+from plantprint.quantities import FACTOR_SCALE, round_half_even, scaled
 
 
 class LineKey(NamedTuple):
@@ -64,19 +64,27 @@ class Pcf:
         primary_share: Fraction = Fraction(0),
         origins: Mapping[str, Decimal] = MappingProxyType({}),
         quality: DataQuality = UNRATED,
+        told_in: Fraction = Fraction(1),
     ) -> "Pcf":
         """A supplier's footprint: the number, and what of it is `ORIGINS`, as far as the supplier says.
 
-        Raises `ValueError` beyond twelve decimals, for a share outside 0 to 1, and for origins above the number.
+        The numbers are per `told_in` units of what carries them. Raises `ValueError` beyond twelve decimals, for a share
+        outside 0 to 1, and for origins above the number.
         """
         if not 0 <= primary_share <= 1:
             raise ValueError(f"{reference}: a primary data share is 0 to 1, not {primary_share}")
-        whole = scaled(kg_co2e, FACTOR_SCALE)
-        parts = {name: scaled(kg, FACTOR_SCALE) for name, kg in sorted(origins.items())}
+        whole, parts = scaled(kg_co2e, FACTOR_SCALE), {k: scaled(kg, FACTOR_SCALE) for k, kg in sorted(origins.items())}
+        if whole < 0:
+            raise ValueError(
+                f"{reference}: {kg_co2e} kg CO2e is below zero; state it without what was taken up, and that as co2_uptake "
+                "(pcf_uptake_kg_co2)"
+            )
         rest = whole - sum(kg for name, kg in parts.items() if name != "co2_uptake")
         if rest < 0 or (rest and {"ghg_fossil", "ghg_biogenic", "co2_land_use"} <= parts.keys()):
             raise ValueError(f"{reference}: fossil, biogenic and land use do not add up to {kg_co2e} kg CO2e")
-        return Pcf(reference, "supplier", (("co2e", whole), *parts.items()), primary_share, quality=quality)
+        per_unit = {n: round_half_even(kg * told_in.denominator, told_in.numerator) for n, kg in parts.items()}
+        whole = round_half_even(whole * told_in.denominator, told_in.numerator)
+        return Pcf(reference, "supplier", (("co2e", whole), *per_unit.items()), primary_share, quality=quality)
 
     def lines(self, source: str, step: str, quantity_micro: int) -> dict[LineKey, int]:
         """The footprint of a quantity, exactly: millionths x FACTOR_SCALE is EMISSION_SCALE."""

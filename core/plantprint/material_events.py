@@ -152,7 +152,7 @@ class _Reduction:
         kind = _choice(event, "kind", _LOT_KINDS, "purchased")
         unit = self.units.get(lot, "")
         quantity, material = self._quantity(event, unit), _plain(event, "material")
-        return Lot(lot, unit, cast("LotKind", kind), quantity, _pcf(event, lot, kind), event.at_ms, material)
+        return Lot(lot, unit, cast("LotKind", kind), quantity, _pcf(event, lot, kind, unit), event.at_ms, material)
 
     def _consumed(self, event: ProductionEvent) -> tuple[str, Consumed]:
         lot, material = _plain(event, "lot"), _plain(event, "material")
@@ -214,8 +214,8 @@ def _choice(event: ProductionEvent, name: str, choices: tuple[str, ...], default
     raise _WrongError("event-kind", f"`{name}` is one of {', '.join(choices)}, not {text!r}", "correct the event")
 
 
-def _pcf(event: ProductionEvent, lot: str, kind: str) -> Pcf | None:
-    """The footprint per unit that comes with a lot, split by origin as far as its supplier says."""
+def _pcf(event: ProductionEvent, lot: str, kind: str, unit: str) -> Pcf | None:
+    """The footprint per `unit` of a lot, split by origin as far as its supplier says; told per unit of the quantity."""
     kg = _number(event, "pcf_kg_co2e")
     if kg is None:
         return None
@@ -227,7 +227,7 @@ def _pcf(event: ProductionEvent, lot: str, kind: str) -> Pcf | None:
     ratings = [_number(event, f"{name}_dqr") for name in ("technological", "geographical", "temporal")]
     try:
         quality = DataQuality(*(None if rating is None else Fraction(rating) for rating in ratings))
-        return Pcf.of(reference, kg, Fraction(share), told, quality)
+        return Pcf.of(reference, kg, Fraction(share), told, quality, _told_in(event, unit))
     except ValueError as error:
         raise _WrongError("lot-pcf", str(error), "correct the footprint of the lot") from error
 

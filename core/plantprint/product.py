@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
+from plantprint.contradictions import Reasons
 from plantprint.coproducts import ISO_14067, PACT_V3, CoProductAllocation, RuleSet
 from plantprint.data_quality import DataQuality
 from plantprint.factors import Factor, FactorChoice
@@ -53,7 +54,8 @@ class Reach:
     """What a footprint may look at: net postings by lot, the facts of genealogy, and what is not known of them yet.
 
     `missing_ms`: by lot, how long meters behind it were silent. `open_lots` have amounts in hours that are not settled.
-    `meter_hours`: by hour what each meter counted, in its unit, for the uncertainty that meters bring in.
+    `meter_hours`: by hour what each meter counted, in its unit, for the uncertainty that meters bring in. `contradictions`:
+    by lot the facts behind it that contradict each other.
     """
 
     nets: Mapping[str, Mapping[PostingKey, int]]
@@ -61,6 +63,7 @@ class Reach:
     missing_ms: Mapping[str, int]
     open_lots: frozenset[str] = frozenset()
     meter_hours: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    contradictions: Reasons = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +214,7 @@ def _inputs(lot: str, found: Genealogy, facts: Facts) -> Iterable[Input]:
     lots = facts.declared
     steps = {use.event_id: use.step for use in facts.uses_by(lot)}
     for move in sorted(found.handed, key=lambda move: (move.at_ms, move.giver, move.event_id)):
-        if move.taker == lot and move.giver != lot:
+        if move.taker == lot and move.giver != lot and (move.lines or move.quantity_micro):
             giver = lots.get(move.giver, Lot(move.giver))
             part = _bought("lot", move.giver, giver.material, move.quantity_micro, _pcf_of(giver, facts))
             unit, step = _unit(move.giver, facts), steps.get(move.event_id, "")
@@ -305,6 +308,7 @@ def _missing(
         if missing_s:
             message = f"meters behind {name!r} were silent for {missing_s:g} s while it was made"
             yield Issue("data-missing", name, message, "bring the readings in later; the figure follows by itself")
+        yield from reach.contradictions.get(name, ())
         for use in facts.uses_by(name):
             if use.of == "material" and use.consumed in behind.issues:
                 yield behind.issues[use.consumed]
@@ -313,7 +317,7 @@ def _missing(
 
 def _remarks(lot: str, ancestors: Iterable[str], reach: Reach, books: Books) -> set[Issue]:
     """What leaves the figure as it is."""
-    remarks = set(books.issues) | books.location.warnings()
+    remarks = set(books.issues) | books.location.warnings() | books.inventory_only()
     for name in (lot, *ancestors):
         if name in reach.open_lots:
             message = f"{name!r} has amounts in an hour that is not settled, so this figure still moves"

@@ -21,7 +21,7 @@ def side_of(product: ProductFootprint, net: Mapping[PostingKey, int]) -> Side:
 
 
 def _own(product: ProductFootprint, net: Mapping[PostingKey, int]) -> list[Activity]:
-    units = {source.id: source.unit for source in product.valuing.plant.sources}
+    units = {source.id: source.unit for source in product.valuing.history}
     amounts: dict[tuple[str, str], int] = {}
     for key, amount in net.items():
         amounts[key.step, key.source] = amounts.get((key.step, key.source), 0) + amount

@@ -29,7 +29,7 @@ class Left:
 def left_of(lot: str, found: Genealogy, facts: Facts, carried: Vector, kept: Vector) -> tuple[Left, ...]:
     """Co-products by taker, then rework: `carried` is what co-products leave, `kept` what the good output has of that."""
     moves = sorted(
-        (move for move in found.handed if move.giver == lot and move.taker),
+        (m for m in found.handed if m.giver == lot and m.taker and (m.lines or m.quantity_micro)),
         key=lambda move: (move.at_ms, move.event_id, move.taker),
     )
     parts = list(_co_products(move for move in moves if move.sold))

@@ -19,6 +19,7 @@ from plantprint.plant.model import Material as PlantMaterial
 from plantprint.plant.model import Plant
 from plantprint.quantities import UnitError, conversion
 from plantprint.rates import UNSPLIT, rate_of, scope_of
+from plantprint.source_history import SourceHistory
 from plantprint.valuation import RateBook, View
 from plantprint.valued_lines import own_lines
 
@@ -32,7 +33,8 @@ class Valuing:
 
     `library` holds the newest version of each factor, `factors` every version, from which a subject is chosen or what was
     known at `known_at_ms`; `series` are hourly ones by the name that a source has for them. Without a `gwp_set` published
-    values count, and gases are shown under `LATEST_SET`. A `purpose` refuses sources' factors of the other one.
+    values count, and gases are shown under `LATEST_SET`. A `purpose` refuses sources' factors of the other one. `sources` are
+    the plant's as they were through its versions; without it they have always been what they are.
     """
 
     plant: Plant
@@ -43,6 +45,11 @@ class Valuing:
     market: Market | None = None
     series: Mapping[str, FactorSeries] = field(default_factory=dict)
     purpose: Purpose | None = None
+    sources: SourceHistory | None = None
+
+    @property
+    def history(self) -> SourceHistory:
+        return self.sources or SourceHistory.of(self.plant.sources)
 
     @property
     def gas_set(self) -> GwpSet:
@@ -65,7 +72,7 @@ class Books:
     """Rates of a valuation: location-based, by gas, and market-based where there is a market."""
 
     def __init__(self, valuing: Valuing) -> None:
-        sources, library, view = valuing.plant.sources, valuing.library, valuing.view
+        sources, library, view = valuing.history, valuing.library, valuing.view
         self.location = RateBook(sources, library, view)
         self.gases = RateBook(sources, library, replace(view, gwp_set=valuing.gas_set))
         self.market = (
@@ -88,6 +95,19 @@ class Books:
     @property
     def issues(self) -> frozenset[Issue]:
         return frozenset(self.location.issues | (set() if self.market is None else self.market.issues))
+
+    def inventory_only(self) -> set[Issue]:
+        """Factors of the plant that hold direct emissions only, in a figure that ought to be of the life cycle."""
+        return {
+            Issue(
+                "factor-inventory",
+                source,
+                f"{factor_id} is a factor for inventories, without upstream emissions, so the product footprint lacks those",
+                "name a factor for footprints in plant.yaml: `plantprint factors list --purpose footprint`",
+            )
+            for (source, factor_id), (choice, _) in self.location.choices().items()
+            if choice.factor.purpose == "inventory"
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def judge(
     `slopes` are by meter and factor the kg CO2e by which the lines move per relative unit of the meter, `meters`
     the meters' relative errors; a meter without one counts as exact.
     """
-    direct = {source.id for source in valuing.plant.sources if source.kind == "direct"}
+    direct = {source.id for source in valuing.history if source.kind == "direct"}
     suppliers = {pcf.reference: pcf.quality for pcf in _suppliers(facts)}
     rated = {key: _rating(key, direct, suppliers, factors, valuing, ends_ms) for key in lines}
     parts = [

@@ -1,18 +1,32 @@
-"""Production events reduced to what ran where: jobs, states, batches and shipments, whatever order they arrived in."""
+"""What ran where: jobs, states, batches, shipments and activities of a site, found by work unit, batch and time."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
-from plantprint.activities import Activity, reduce_activities
-from plantprint.event_fields import latest_events, plain_text, positive_micro
-from plantprint.facts import Issue, ProductionEvent
-from plantprint.plant.graph import PlantGraph
-from plantprint.quantities import MICRO
-from plantprint.times import format_instant
+from plantprint.activities import Activity
+from plantprint.facts import Issue
+from plantprint.persistent import PersistentMap
+from plantprint.spans import Spans
+from plantprint.times import HOUR_MS
 
 STATES = frozenset({"processing", "setup", "clean-down", "idle", "standby", "fault", "off", "unknown", "paused"})
-_SAME_STATE = {"warm-up": "setup"}
+IssueKey = tuple[str, str, int]
+
+
+class _HasWorkUnit(Protocol):
+    @property
+    def work_unit(self) -> str: ...
+
+
+class _HasBatch(Protocol):
+    @property
+    def batch(self) -> str: ...
+
+
+_Placed = TypeVar("_Placed", bound=_HasWorkUnit)
+_Of = TypeVar("_Of", bound=_HasBatch)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,226 +80,200 @@ class Shipment:
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Production:
-    """Jobs by start, states by work unit and time, shipments and activities by time.
+@dataclass(slots=True)
+class Facts:
+    """Some of what production events say; one side of a difference."""
 
-    `issues` are what the events got wrong.
-    """
-
-    jobs: tuple[Job, ...]
-    states: tuple[StateSpan, ...]
-    batches: Mapping[str, Batch]
-    shipments: tuple[Shipment, ...]
-    issues: tuple[Issue, ...]
-    activities: tuple[Activity, ...] = ()
-
-
-def reduce_events(events: Iterable[ProductionEvent], graph: PlantGraph) -> Production:
-    """What the events say: a function of the set of events alone, not of their order or number of copies.
-
-    Of one (source, event_id) the highest revision counts. What cannot be used is kept out and becomes an issue.
-    """
-    work = _Reduction(graph)
-    by_kind: dict[str, list[ProductionEvent]] = defaultdict(list)
-    for event in work.withdrawn(latest_events(events)):
-        by_kind[event.kind].append(event)
-    work.order(by_kind["order"])
-    work.run(by_kind["job_start"], by_kind["job_end"])
-    work.ship(by_kind["shipment"])
-    jobs = tuple(sorted(work.jobs, key=lambda job: (job.start_ms, job.job)))
-    work.issues.extend(_exclusive_overlaps(jobs, graph))
-    states = work.states(by_kind["state"])
-    activities, wrong = reduce_activities(by_kind["activity"], graph)
-    work.issues.extend(wrong)
-    return Production(
-        jobs,
-        states,
-        dict(sorted(work.batches.items())),
-        tuple(sorted(work.shipments, key=lambda s: (s.at_ms, s.shipment, s.batch))),
-        tuple(sorted(set(work.issues))),
-        activities,
-    )
-
-
-@dataclass(frozen=True)
-class _Reduction:
-    """What has been reduced so far; methods take events of one kind in order of time and identity."""
-
-    graph: PlantGraph
     jobs: list[Job] = field(default_factory=list)
-    batches: dict[str, Batch] = field(default_factory=dict)
+    states: list[StateSpan] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
     shipments: list[Shipment] = field(default_factory=list)
+    activities: list[Activity] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
 
-    def withdrawn(self, events: Sequence[ProductionEvent]) -> list[ProductionEvent]:
-        """The events that no withdrawal of the same source names; a withdrawal itself cannot be withdrawn."""
-        kinds = {(event.source, event.event_id): event.kind for event in events}
-        gone: set[tuple[str, str]] = set()
-        for event in events:
-            if event.kind != "withdraw" or not (target := self._text(event, "event_id")):
-                continue
-            kind = kinds.get((event.source, target))
-            if kind is None:
-                message = f"withdraws event {target!r}, which {event.source} has not sent"
-                self._issue("withdraw-unknown", event, message, "send the event_id as it was, from the same source")
-            elif kind == "withdraw" and target != event.event_id:
-                message = f"withdraws {target!r}, itself a withdrawal; that does not count"
-                self._issue("withdraw-withdrawal", event, message, "send the event again under a new event_id")
-            gone.add((event.source, target))
-        return [event for event in events if event.kind != "withdraw" and (event.source, event.event_id) not in gone]
 
-    def order(self, orders: Sequence[ProductionEvent]) -> None:
-        """The latest order of a batch says what it is; the first when it was ordered."""
-        for event in orders:
-            batch = self._text(event, "batch")
-            if not batch:
-                continue
-            known = self.batches.get(batch)
-            ordered_ms = event.at_ms if known is None else known.ordered_ms
-            product, unit = plain_text(event, "product"), plain_text(event, "unit")
-            self.batches[batch] = Batch(batch, product, self._quantity(event), unit, ordered_ms)
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What one reading of the production events has and another has not, and the other way round."""
 
-    def run(self, starts: Sequence[ProductionEvent], ends: Sequence[ProductionEvent]) -> None:
-        ended: dict[str, list[ProductionEvent]] = defaultdict(list)
-        for event in ends:
-            if job := self._text(event, "job"):
-                ended[job].append(event)
-        started: dict[str, ProductionEvent] = {}
-        for event in starts:
-            job = self._text(event, "job")
-            if job in started:
-                message = f"job {job!r} started before, at {format_instant(started[job].at_ms)}; the first start counts"
-                self._issue("job-started-twice", event, message, "give every job an id of its own", job)
-            elif job:
-                started[job] = event
-        for job, event in started.items():
-            self._start(job, event, ended[job])
-        for job, events in ended.items():
-            if job not in started:
-                message = f"job {job!r} ended but never started"
-                self._issue("job-end-without-start", events[0], message, "send its job_start, or withdraw the end", job)
-
-    def _start(self, job: str, event: ProductionEvent, ends: Sequence[ProductionEvent]) -> None:
-        batch, work_unit = self._text(event, "batch"), self._text(event, "work_unit")
-        if not batch or not work_unit:
-            return
-        place = self.graph.work_units.get(work_unit)
-        step = plain_text(event, "step") or (place.step if place else "")
-        if place is None:
-            message = f"job {job!r} runs on {work_unit!r}, which is no work unit of the plant"
-            self._issue("job-unknown-work-unit", event, message, "correct the event, or add it to plant.yaml", job)
-        elif step and step not in self.graph.steps:
-            message = f"job {job!r} is a {step!r}, which is no step of the plant"
-            self._issue("job-unknown-step", event, message, "correct the event, or add it to plant.yaml", job)
-        elif ends and ends[-1].at_ms < event.at_ms:
-            times = f"{format_instant(ends[-1].at_ms)}, before its start at {format_instant(event.at_ms)}"
-            message = f"job {job!r} ended at {times}; it is kept out"
-            self._issue("job-end-before-start", event, message, "send the wrong one again with a higher revision", job)
-        else:
-            end_ms = next((end.at_ms for end in ends if end.at_ms >= event.at_ms), None)
-            if len(ends) > 1:
-                message = f"job {job!r} ended {len(ends)} times; the first end after its start counts"
-                self._issue("job-ended-twice", ends[-1], message, "withdraw the wrong ones", job)
-            self.jobs.append(Job(job, batch, work_unit, step, self._weight(event, job), event.at_ms, end_ms))
-            self.batches.setdefault(batch, Batch(batch, "", None, "", None))
-
-    def ship(self, shipments: Sequence[ProductionEvent]) -> None:
-        known: set[tuple[str, str]] = set()
-        for event in shipments:
-            shipment, batch = self._text(event, "shipment"), self._text(event, "batch")
-            if not shipment or not batch:
-                continue
-            if batch not in self.batches:
-                message = f"shipment {shipment!r} is of batch {batch!r}, which was neither ordered nor made"
-                self._issue("shipment-unknown-batch", event, message, "correct the batch, or send its order", shipment)
-            elif (shipment, batch) in known:
-                message = f"batch {batch!r} is in shipment {shipment!r} before; the first counts"
-                self._issue("shipment-twice", event, message, "give every shipment an id of its own", shipment)
-            else:
-                customer = plain_text(event, "customer")
-                self.shipments.append(
-                    Shipment(
-                        shipment, batch, event.at_ms, self._quantity(event), customer, event.source, event.event_id
-                    )
-                )
-                known.add((shipment, batch))
-
-    def states(self, events: Sequence[ProductionEvent]) -> tuple[StateSpan, ...]:
-        """Spans by work unit and time; a repeated state goes on, of several at one instant the last counts."""
-        changes: dict[str, dict[int, str]] = defaultdict(dict)
-        for event in events:
-            work_unit, state = self._text(event, "work_unit"), self._text(event, "state")
-            if not work_unit or not state:
-                continue
-            state = _SAME_STATE.get(state, state)
-            if work_unit not in self.graph.work_units:
-                message = f"state of {work_unit!r}, which is no work unit of the plant"
-                self._issue("state-unknown-work-unit", event, message, "correct the event, or add it to plant.yaml")
-                continue
-            if state not in STATES:
-                message = f"{state!r} is no state that is known here; it counts as unknown"
-                self._issue("state-unknown", event, message, f"use one of {', '.join(sorted(STATES))}", work_unit)
-                state = "unknown"
-            changes[work_unit][event.at_ms] = state
-        return tuple(span for work_unit in sorted(changes) for span in _spans(work_unit, changes[work_unit]))
-
-    def _text(self, event: ProductionEvent, name: str) -> str:
-        """A field that must be there; empty, with an issue, when it is not."""
-        text = plain_text(event, name)
-        if not text:
-            message = f"a {event.kind} event without {name}; it is kept out"
-            self._issue("event-incomplete", event, message, f"send it again with {name} and a higher revision")
-        return text
-
-    def _quantity(self, event: ProductionEvent) -> int | None:
-        given = event.body.get("quantity")
-        quantity = positive_micro(given)
-        if quantity is None and given is not None:
-            message = f"quantity {given!r} is no amount above zero; it counts as not given"
-            self._issue("quantity-invalid", event, message, "send it again with a quantity such as 1250.5")
-        return quantity
-
-    def _weight(self, event: ProductionEvent, job: str) -> int:
-        given = event.body.get("weight")
-        weight = MICRO if given is None else positive_micro(given)
-        if weight is None:
-            message = f"weight {given!r} of job {job!r} is no number above zero; it counts as 1"
-            self._issue("weight-invalid", event, message, "send it again with a weight such as 850", job)
-        return weight or MICRO
-
-    def _issue(self, code: str, event: ProductionEvent, message: str, remedy: str, place: str = "") -> None:
-        at = place or f"{event.source}/{event.event_id}"
-        self.issues.append(Issue(code, at, message, remedy, event.at_ms))
+    gone: Facts = field(default_factory=Facts)
+    came: Facts = field(default_factory=Facts)
 
 
-def _spans(work_unit: str, changes: Mapping[int, str]) -> list[StateSpan]:
-    spans: list[StateSpan] = []
-    end_ms: int | None = None
-    for at_ms in sorted(changes, reverse=True):
-        if spans and spans[-1].state == changes[at_ms]:
-            spans[-1] = StateSpan(work_unit, changes[at_ms], at_ms, spans[-1].end_ms)
-        else:
-            spans.append(StateSpan(work_unit, changes[at_ms], at_ms, end_ms))
-        end_ms = at_ms
-    return spans[::-1]
+class WorkUnit:
+    """Jobs and states of one work unit; `cuts` is what `timelines` has cut of them, kept as long as they are."""
+
+    __slots__ = ("cuts", "jobs", "states")
+
+    def __init__(self, jobs: Spans[Job] = Spans(), states: Spans[StateSpan] = Spans()) -> None:  # noqa: B008 - never changed
+        self.jobs = jobs
+        self.states = states
+        self.cuts: dict[Hashable, Any] = {}
 
 
-def _exclusive_overlaps(jobs: Sequence[Job], graph: PlantGraph) -> list[Issue]:
-    """An issue for each job that starts while another runs on its work unit, where a step of the two is exclusive."""
-    issues: list[Issue] = []
-    running: dict[str, list[Job]] = defaultdict(list)
-    for job in jobs:
-        others = [other for other in running[job.work_unit] if other.end_ms is None or other.end_ms > job.start_ms]
-        for other in others:
-            if job.end_ms == job.start_ms or not _is_exclusive(graph, job.step, other.step):
-                continue
-            message = f"jobs {other.job!r} and {job.job!r} overlap on {job.work_unit!r} in an exclusive step"
-            remedy = "correct their times; until then what they share is on account `conflict`"
-            issues.append(Issue("exclusive-overlap", job.work_unit, message, remedy, job.start_ms))
-        running[job.work_unit] = [*others, job]
-    return issues
+_NO_UNIT = WorkUnit()
 
 
-def _is_exclusive(graph: PlantGraph, *steps: str) -> bool:
-    return any(step in graph.steps and graph.steps[step].rule == "exclusive" for step in steps)
+class Production:
+    """What the production events of a site say; never changed: `changed` makes another, which shares what stayed.
+
+    Maps: `batches` by name, and by batch its `jobs_of` and `shipments_of`; `issues_at` counts what is wrong
+    in the events, by code, place and instant.
+    """
+
+    __slots__ = ("_jobs_of", "_units", "activities_by_time", "batches", "issues_at", "shipments_of")
+
+    def __init__(
+        self,
+        jobs: Iterable[Job] = (),
+        states: Iterable[StateSpan] = (),
+        batches: Mapping[str, Batch] | None = None,
+        shipments: Iterable[Shipment] = (),
+        issues: Iterable[Issue] = (),
+        activities: Iterable[Activity] = (),
+    ) -> None:
+        self._units: PersistentMap[str, WorkUnit] = PersistentMap()
+        self._jobs_of: PersistentMap[str, tuple[Job, ...]] = PersistentMap()
+        self.batches: PersistentMap[str, Batch] = PersistentMap()
+        self.shipments_of: PersistentMap[str, tuple[Shipment, ...]] = PersistentMap()
+        self.issues_at: PersistentMap[IssueKey, Mapping[Issue, int]] = PersistentMap()
+        self.activities_by_time: Spans[Activity] = Spans()
+        known = (batches or {}).values()
+        self._take(Facts(), Facts(*map(list, (jobs, states, known, shipments, activities, issues))))  # type: ignore[arg-type]
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs by start; looks at every one of them."""
+        return tuple(sorted((job for several in self._jobs_of.values() for job in several), key=_by_start))
+
+    @property
+    def states(self) -> tuple[StateSpan, ...]:
+        """All states by work unit and time."""
+        return tuple(state for unit in self._units.values() for state in unit.states)
+
+    @property
+    def shipments(self) -> tuple[Shipment, ...]:
+        """All shipments by time."""
+        return tuple(sorted((one for several in self.shipments_of.values() for one in several), key=_by_departure))
+
+    @property
+    def activities(self) -> tuple[Activity, ...]:
+        """All activities by time."""
+        return tuple(self.activities_by_time)
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """All that is wrong in the events, in order."""
+        return tuple(sorted(issue for several in self.issues_at.values() for issue in several))
+
+    def has_issue(self, issue: Issue) -> bool:
+        return issue in self.issues_at.get(issue_key(issue), ())
+
+    def unit(self, work_unit: str) -> WorkUnit:
+        return self._units.get(work_unit, _NO_UNIT)
+
+    def jobs_of(self, batch: str) -> tuple[Job, ...]:
+        """A batch's jobs by start."""
+        return self._jobs_of.get(batch, ())
+
+    def activities_in(self, hour_ms: int) -> list[Activity]:
+        """Those that enter the boundary in an hour."""
+        ending = self.activities_by_time.within(hour_ms, hour_ms + HOUR_MS)
+        return [activity for activity in ending if activity.hour_ms == hour_ms]
+
+    def batches_differing(self, other: "Production") -> set[str]:
+        """The batches that may have other orders, jobs or shipments than in `other`."""
+        found = self.batches.differing(other.batches) | self._jobs_of.differing(other._jobs_of)  # noqa: SLF001 - another of this class
+        return found | self.shipments_of.differing(other.shipments_of)
+
+    def changed(self, gone: Facts, came: Facts) -> "Production":
+        """Without `gone`, which are here, and with `came`; of a batch's order the one in `came` counts."""
+        other = Production.__new__(Production)
+        for name in Production.__slots__:
+            setattr(other, name, getattr(self, name))
+        other._take(gone, came)  # noqa: SLF001 - another of this class
+        return other
+
+    def _take(self, gone: Facts, came: Facts) -> None:
+        self._units = self._units.changed(self._other_units(gone, came))
+        self._jobs_of = _other_groups(self._jobs_of, _by_batch(gone.jobs), _by_batch(came.jobs), _by_start)
+        shipments = _by_batch(gone.shipments), _by_batch(came.shipments)
+        self.shipments_of = _other_groups(self.shipments_of, *shipments, _by_departure)
+        self.batches = self.batches.changed({b.batch: b for b in came.batches}, [b.batch for b in gone.batches])
+        if gone.activities or came.activities:
+            self.activities_by_time = self.activities_by_time.changed(gone.activities, came.activities)
+        seen = Counter(came.issues)
+        seen.subtract(gone.issues)
+        counts: dict[IssueKey, dict[Issue, int]] = {}
+        for issue, more in seen.items():
+            if more:
+                key = issue_key(issue)
+                known = counts.setdefault(key, dict(self.issues_at.get(key, {})))
+                known[issue] = known.get(issue, 0) + more
+                if not known[issue]:
+                    del known[issue]
+        still = {key: known for key, known in counts.items() if known}
+        self.issues_at = self.issues_at.changed(still, counts.keys() - still.keys())
+
+    def _other_units(self, gone: Facts, came: Facts) -> dict[str, WorkUnit]:
+        jobs_gone, jobs_came = _by_unit(gone.jobs), _by_unit(came.jobs)
+        states_gone, states_came = _by_unit(gone.states), _by_unit(came.states)
+        units: dict[str, WorkUnit] = {}
+        for name in {*jobs_gone, *jobs_came, *states_gone, *states_came}:
+            jobs, states = self.unit(name).jobs, self.unit(name).states
+            if name in jobs_gone or name in jobs_came:
+                jobs = jobs.changed(jobs_gone[name], jobs_came[name])
+            if name in states_gone or name in states_came:
+                states = states.changed(states_gone[name], states_came[name])
+            units[name] = WorkUnit(jobs, states)
+        return units
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Production):
+            return NotImplemented
+        names = ("jobs", "states", "batches", "shipments", "issues", "activities")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def issue_key(issue: Issue) -> IssueKey:
+    return issue.code, issue.place, issue.at_ms
+
+
+def _by_start(job: Job) -> tuple[int, Job]:
+    return job.start_ms, job
+
+
+def _by_departure(shipment: Shipment) -> tuple[int, str, str]:
+    return shipment.at_ms, shipment.shipment, shipment.batch
+
+
+def _by_unit(spans: Iterable[_Placed]) -> defaultdict[str, list[_Placed]]:
+    found: defaultdict[str, list[_Placed]] = defaultdict(list)
+    for span in spans:
+        found[span.work_unit].append(span)
+    return found
+
+
+def _by_batch(several: Iterable[_Of]) -> defaultdict[str, list[_Of]]:
+    found: defaultdict[str, list[_Of]] = defaultdict(list)
+    for one in several:
+        found[one.batch].append(one)
+    return found
+
+
+def _other_groups(
+    known: PersistentMap[str, tuple[_Of, ...]],
+    gone: Mapping[str, Sequence[_Of]],
+    came: Mapping[str, Sequence[_Of]],
+    order: Callable[[_Of], Any],
+) -> PersistentMap[str, tuple[_Of, ...]]:
+    """Groups by batch, in order, without those gone and with those that came."""
+    groups: dict[str, tuple[_Of, ...]] = {}
+    for batch in {*gone, *came}:
+        left = gone.get(batch, ())
+        stay = [one for one in known.get(batch, ()) if one not in left]
+        groups[batch] = tuple(sorted([*stay, *came.get(batch, ())], key=order))
+    filled = {batch: group for batch, group in groups.items() if group}
+    return known.changed(filled, groups.keys() - filled.keys())

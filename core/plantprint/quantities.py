@@ -12,6 +12,7 @@ MICRO = 1_000_000
 FACTOR_SCALE = 10**12
 EMISSION_SCALE = MICRO * FACTOR_SCALE
 INT64_MAX = 2**63 - 1
+_DIGITS_MAX = 40
 
 
 class UnitError(ValueError):
@@ -123,10 +124,14 @@ def divide(amount: int, weights: Sequence[int]) -> list[int]:
 
 
 def scaled(text: str | int | Decimal, scale: int) -> int:
-    """The exact integer `text` x `scale`; raises `ValueError` when digits would be lost or the number is not finite."""
+    """The exact integer `text` x `scale`; raises `ValueError` when digits would be lost, or the number is not finite or
+    beyond anything that is measured.
+    """
     value = Decimal(text)
     if not value.is_finite():
         raise ValueError(f"{text!r} is not a finite number")
+    if value.adjusted() > _DIGITS_MAX:
+        raise ValueError(f"{text!r} is beyond anything that is measured")
     with localcontext() as context:
         context.prec = 60
         product = value * scale

@@ -8,7 +8,7 @@ from plantprint.drivers import units_behind
 from plantprint.event_fields import plain_text
 from plantprint.facts import ProductionEvent
 from plantprint.plant.graph import PlantGraph
-from plantprint.production import Job, Production, StateSpan
+from plantprint.production import Difference, Job, Production, StateSpan
 from plantprint.times import HOUR_MS, hour_floor
 
 Span = tuple[int, int]
@@ -38,41 +38,39 @@ def batch_closes_ms(graph: PlantGraph, production: Production, batch: str) -> in
 
 def batches_close_ms(graph: PlantGraph, production: Production, batches: Iterable[str]) -> dict[str, int | None]:
     """`batch_closes_ms` of many batches in one go."""
-    jobs: dict[str, list[Job]] = {batch: [] for batch in batches}
-    for job in production.jobs:
-        if job.batch in jobs:
-            jobs[job.batch].append(job)
     places = _places_of(graph)
-    return {batch: _closes_ms(graph, production, several, places) for batch, several in jobs.items()}
+    return {batch: _closes_ms(graph, production, production.jobs_of(batch), places) for batch in batches}
 
 
-def touched_spans(graph: PlantGraph, old: Production, new: Production, far_ms: int) -> list[Span]:
-    """Spans in which accounts can differ between two readings of the production events; both ends included.
+def touched_spans(
+    graph: PlantGraph, old: Production, new: Production, difference: Difference, far_ms: int
+) -> list[Span]:
+    """Spans in which accounts can differ between two readings of the production events, which differ so; both ends included.
 
     Setup and clean-down reach over their window to the jobs that differ. What an open window has gathered is in the
     hours' carry, so hours after a span follow from there. A span without end goes to `far_ms`.
     """
     spans: list[tuple[str, Span]] = []
-    for one, other in _differing(old.jobs, new.jobs):
+    gone, came = difference.gone, difference.came
+    for one, other in _differing(gone.jobs, came.jobs):
         spans += ((job.work_unit, span) for job, span in _job_spans(graph, (old, new), one, other, far_ms))
-    for before, after in _differing(old.states, new.states):
+    for before, after in _differing(gone.states, came.states):
         known = before or after
         assert known is not None
         spans.append((known.work_unit, _difference(before, after, far_ms)))
-    spans += _quantity_spans(graph, old, new, far_ms)
+    spans += _quantity_spans(graph, old, new, difference, far_ms)
     found = [span for _, span in spans]
-    for activity in {*old.activities, *new.activities}:
-        units = units_behind(graph, activity.place)
-        is_new = (activity in old.activities) != (activity in new.activities)
-        if is_new or any(u in units and low <= activity.to_ms and activity.from_ms <= high for u, (low, high) in spans):
-            found.append((activity.hour_ms, activity.hour_ms))
+    found += [(activity.hour_ms, activity.hour_ms) for activity in (*gone.activities, *came.activities)]
+    for unit, (low, high) in spans:
+        near = {a for side in (old, new) for a in side.activities_by_time.within(low - 1, high + 1)}
+        found += [(a.hour_ms, a.hour_ms) for a in near if unit in units_behind(graph, a.place)]
     return found
 
 
 def reaches_back_ms(graph: PlantGraph, production: Production, events: Iterable[ProductionEvent], span: Span) -> int:
     """Since when accounts may differ where all that is known is that events with instants in `span` are new or gone.
 
-    `events` are all events, of every revision; `production` is what they mean now.
+    `events` are those with such instants, of every revision; `production` is what all mean now.
     """
     low, high = span
     candidates = [low, *(rule.calendar.window_at(low).start_ms for rule in graph.idle.values())]
@@ -82,7 +80,7 @@ def reaches_back_ms(graph: PlantGraph, production: Production, events: Iterable[
     ]
     ordered = {plain_text(event, "batch") for event in among if event.kind == "order"}
     if ordered and _divides_by_quantity(graph):
-        candidates += [job.start_ms for job in production.jobs if job.batch in ordered]
+        candidates += [job.start_ms for batch in ordered for job in production.jobs_of(batch)]
     return min(candidates)
 
 
@@ -102,10 +100,8 @@ def _closes_ms(
         closes = [hour_floor(job.end_ms) + HOUR_MS, *(window.end_ms for window in windows)]
         closes += [
             activity.to_ms
-            for activity in production.activities
-            if activity.from_ms < job.end_ms
-            and job.start_ms < activity.to_ms
-            and job.work_unit in units_behind(graph, activity.place)
+            for activity in production.activities_by_time.within(job.start_ms, job.end_ms)
+            if job.work_unit in units_behind(graph, activity.place)
         ]
         latest = max(latest or 0, *closes)
     return latest
@@ -148,31 +144,33 @@ def _job_spans(
     rule = graph.idle.get(known.work_unit)
     if rule is None:
         return
-    states = [state for side in both for state in side.states if state.work_unit == known.work_unit]
+    states = [side.unit(known.work_unit).states for side in both]
     if one is None or other is None:
         opens_ms = rule.calendar.window_at(known.start_ms).start_ms
-        for state in states:
-            if state.state == "setup" and state.start_ms < known.start_ms and _end(state, far_ms) > opens_ms:
+        for state in {state for side in states for state in side.within(opens_ms, known.start_ms)}:
+            if state.state == "setup":
                 yield known, (max(state.start_ms, opens_ms), known.start_ms)
     for job in (one, other):
         if job is None or job.end_ms is None:
             continue
         closes_ms = rule.calendar.window_at(job.end_ms).end_ms
-        for state in states:
-            if state.state == "clean-down" and state.start_ms < closes_ms and _end(state, far_ms) > job.end_ms:
+        for state in {state for side in states for state in side.within(job.end_ms, closes_ms)}:
+            if state.state == "clean-down":
                 yield known, (max(state.start_ms, job.end_ms), min(_end(state, far_ms), closes_ms))
 
 
-def _quantity_spans(graph: PlantGraph, old: Production, new: Production, far_ms: int) -> Iterator[tuple[str, Span]]:
+def _quantity_spans(
+    graph: PlantGraph, old: Production, new: Production, difference: Difference, far_ms: int
+) -> Iterator[tuple[str, Span]]:
     """A batch's quantity matters where something is divided by it: as long as its jobs run, to their windows' ends."""
     if not _divides_by_quantity(graph):
         return
     rules = [rule for rule in graph.idle.values() if rule.driver in _BY_QUANTITY]
-    changed = {
-        batch for batch in old.batches.keys() | new.batches.keys() if _quantity(old, batch) != _quantity(new, batch)
-    }
-    for job in {*old.jobs, *new.jobs}:
-        if job.batch in changed:
+    ordered = {batch.batch for side in (difference.gone, difference.came) for batch in side.batches}
+    for batch in ordered:
+        if _quantity(old, batch) == _quantity(new, batch):
+            continue
+        for job in {*old.jobs_of(batch), *new.jobs_of(batch)}:
             end_ms = _end(job, far_ms)
             closes = [rule.calendar.window_at(end_ms).end_ms for rule in rules] if job.end_ms is not None else []
             yield job.work_unit, (job.start_ms, max([end_ms, *closes]))

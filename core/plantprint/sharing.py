@@ -114,10 +114,12 @@ def share_pool(plan: PoolPlan, flows: Flows, parcels: Parcels, held: Held, on_si
         course = by_hour(flows.amount[plan.outs], flows.hours)[:, None]
         quality = np.repeat(quality, course.shape[-1], axis=-1)
         shares = divide_arrays(shares, course).reshape(*shares.shape[:2], -1)
-    place = np.ix_(np.array(plan.outs, np.int64), rows)
-    parcels.amount[place] = shares
-    if (quality < Quality.MEASURED).any():
-        parcels.quality[place] = np.where(shares == 0, np.int8(Quality.MEASURED), quality)
+    outs = np.array(plan.outs, np.int64)
+    parcels.amount[np.ix_(outs, rows)] = shares
+    guessed = np.flatnonzero((quality < Quality.MEASURED).any(axis=tuple(range(quality.ndim - 1))))
+    if guessed.size:
+        worst = np.where(shares[..., guessed] == 0, np.int8(Quality.MEASURED), quality[..., guessed])
+        parcels.quality[np.ix_(outs, rows, guessed)] = worst
     return left
 
 

@@ -33,18 +33,20 @@ _SMALL = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits on an account, and the time in which something behind it was unknown."""
+    """What waits on an account, the time in which something behind it was unknown, and what contradicts itself there."""
 
     layers: tuple[StockLayer, ...] = ()
     missing_ms: int = 0
+    against: tuple[Issue, ...] = ()
 
-    def plus(self, layers: Iterable[StockLayer], missing_ms: int = 0) -> "Waiting":
+    def plus(self, layers: Iterable[StockLayer], missing_ms: int = 0, against: Iterable[Issue] = ()) -> "Waiting":
         sums: dict[tuple[str, int, int], int] = {}
         for source, entered_ms, quality, amount in (*self.layers, *layers):
             place = (source, entered_ms, quality)
             sums[place] = sums.get(place, 0) + amount
         kept = tuple((*place, amount) for place, amount in sorted(sums.items()) if amount)
-        return Waiting(kept, self.missing_ms + missing_ms)
+        first = {(one.code, one.place): one for one in (*against, *self.against)}
+        return Waiting(kept, self.missing_ms + missing_ms, tuple(sorted(first.values())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,13 @@ class Pending:
     worked: dict[str, dict[Account, int]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        against = [
+            [*account, [[one.code, one.place, one.message, one.remedy, one.at_ms] for one in waiting.against]]
+            for account, waiting in sorted(self.waiting.items())
+            if waiting.against
+        ]
         return {
+            **({"against": against} if against else {}),
             "waiting": [
                 [*account, waiting.missing_ms, [list(layer) for layer in waiting.layers]]
                 for account, waiting in sorted(self.waiting.items())
@@ -71,9 +79,14 @@ class Pending:
 
     @staticmethod
     def from_json(body: Mapping[str, Any]) -> "Pending":
+        against = {
+            Account(*account): tuple(Issue(*one) for one in issues) for *account, issues in body.get("against", ())
+        }
         return Pending(
             {
-                Account(*account): Waiting(tuple((str(s), int(e), int(q), int(a)) for s, e, q, a in layers), missing_ms)
+                (name := Account(*account)): Waiting(
+                    tuple((str(s), int(e), int(q), int(a)) for s, e, q, a in layers), missing_ms, against.get(name, ())
+                )
                 for *account, missing_ms, layers in body.get("waiting", ())
             },
             {
@@ -90,6 +103,7 @@ class Arrival(NamedTuple):
     at_ms: int
     layers: tuple[StockLayer, ...]
     missing_ms: int = 0
+    against: tuple[Issue, ...] = ()
 
 
 class Closed(NamedTuple):
@@ -105,10 +119,11 @@ class Closed(NamedTuple):
 class Spread:
     """What comes of an hour's ends of windows.
 
-    `missing_ms` is by batch the unknown time behind what it was given.
+    `missing_ms` is by batch the unknown time behind what it was given, `against` what contradicts itself there.
     """
 
     missing_ms: dict[str, int] = field(default_factory=dict)
+    against: dict[str, set[Issue]] = field(default_factory=dict)
     closed: list[Closed] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
 
@@ -131,9 +146,7 @@ def enter_activities(
     postings: Postings = []
     arrivals: list[Arrival] = []
     issues: list[Issue] = []
-    for activity in production.activities:
-        if activity.hour_ms != hour_ms:
-            continue
+    for activity in production.activities_in(hour_ms):
         rule = graph.idle.get(activity.place)
         units = units_behind(graph, activity.place)
         took_part = processing(graph, production, units, activity.from_ms, activity.to_ms, {})
@@ -184,7 +197,7 @@ def spread_hour(
             for arrival in arrivals:
                 if arrival.account.id in rules and from_ms <= arrival.at_ms < to_ms:
                     known = waiting.get(arrival.account, Waiting())
-                    waiting[arrival.account] = known.plus(arrival.layers, arrival.missing_ms)
+                    waiting[arrival.account] = known.plus(arrival.layers, arrival.missing_ms, arrival.against)
             if window.end_ms <= min(to_ms, until_ms):
                 by_unit = _by_unit(book)
                 for place, rule in rules.items():
@@ -243,8 +256,11 @@ def _close(
     for account in accounts:
         waited = waiting.pop(account)
         _hand_out(hour_ms, account, waited, weights, net)
-        for batch in {taker.id for taker in weights if taker.kind == "batch"} if waited.missing_ms else ():
-            result.missing_ms[batch] = result.missing_ms.get(batch, 0) + waited.missing_ms
+        for batch in {taker.id for taker in weights if taker.kind == "batch"}:
+            if waited.missing_ms:
+                result.missing_ms[batch] = result.missing_ms.get(batch, 0) + waited.missing_ms
+            if waited.against:
+                result.against.setdefault(batch, set()).update(waited.against)
 
 
 def _hand_out(hour_ms: int, giver: Account, waited: Waiting, weights: Mapping[Account, int], net: Net) -> None:

@@ -107,12 +107,21 @@ def draw_stores(graph: PlantGraph, flows: Flows, stores: Stores, levels: Levels,
             int(flows.amount[[edge.index for edge in graph.outflows[store]]].sum()),
             levels.get(store),
             hour_ms,
+            _error(graph, store),
         )
         for store, node in graph.stores.items()
     }
 
 
-def _draw(store: Store, before: Layers | None, charged: int, drawn: int, level: Level | None, hour_ms: int) -> Draw:
+def _error(graph: PlantGraph, store: str) -> Fraction:
+    """The part of what came out by which that and what went in may differ because of the meters."""
+    edges = (*graph.inflows[store], *graph.outflows[store])
+    return 2 * max((graph.meters[meter].likely_error for edge in edges for _, meter in edge.terms), default=Fraction(0))
+
+
+def _draw(
+    store: Store, before: Layers | None, charged: int, drawn: int, level: Level | None, hour_ms: int, error: Fraction
+) -> Draw:
     is_new = before is None or before[:1] == (UNKNOWN,)
     layers = tuple(layer for layer in before or () if layer != UNKNOWN)
     if is_new and level is not None:
@@ -125,7 +134,7 @@ def _draw(store: Store, before: Layers | None, charged: int, drawn: int, level: 
     if short > MICRO // 1000:  # Registers are rounded; a thousandth of a unit says nothing.
         message = f"{decimal_text(short)} {store.unit} more came out of the store than it held and got in this hour"
         remedy = "check its meters against each other, and its level or empty_point; what came out shares what is known"
-        issues = (Issue("store-overdrawn", store.id, message, remedy, hour_ms),)
+        issues = (Issue("store-overdrawn", store.id, message, remedy, hour_ms, short > error * drawn),)
     return Draw(store, kept, taken, charged, passing, issues, is_new and store.level is not None and level is None)
 
 
@@ -201,7 +210,7 @@ def close_store(draw: Draw, entered: Iterable[StockLayer], level: Level | None, 
         over = decimal_text(level.amount - balance)
         message = f"its level is {over} {draw.store.unit} above the balance of what came in and went out"
         remedy = "check its level and its meters against each other: ratio, capacity, a way in that no meter sees"
-        issues = (*issues, Issue("disagreement", draw.store.id, message, remedy, hour_ms))
+        issues = (*issues, Issue("disagreement", draw.store.id, message, remedy, hour_ms, contradicts=True))
     lost: tuple[StockLayer, ...] = ()
     if most is not None and balance > most:
         lost, layers = _lose(layers, balance - most)

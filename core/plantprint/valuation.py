@@ -9,13 +9,14 @@ from fractions import Fraction
 
 from plantprint.factor_choice import Wanted, as_known, choose, warnings
 from plantprint.factor_series import FactorSeries
-from plantprint.factors import Factor, FactorChoice, FactorError, Purpose, choose_factor, misused
+from plantprint.factors import Factor, FactorChoice, FactorError, Purpose, UsedHours, choose_factor, misused
 from plantprint.facts import Issue
 from plantprint.gwp import GwpError, GwpSet
 from plantprint.market import RESIDUAL, Market, hour_shares
 from plantprint.plant.model import Hourly, Source
 from plantprint.quantities import UnitError, conversion
 from plantprint.rates import Rate, added, mixed, rate_of
+from plantprint.source_history import NEWEST_MS, SourceHistory
 from plantprint.times import format_instant, from_ms, hour_floor
 
 LOCATION_BASED = "location-based"
@@ -46,10 +47,14 @@ class View:
 
 
 class RateBook:
-    """Rates by source and entered hour, each worked out once, with the choices and issues that came up on the way."""
+    """Rates by source and entered hour, each worked out once, with the choices and issues that came up on the way.
+
+    `sources` may be a `SourceHistory`: each amount is valued by its source as it was when the amount entered.
+    """
 
     def __init__(self, sources: Iterable[Source], library: Mapping[str, Factor], view: View) -> None:
-        self._sources = {source.id: source for source in sources}
+        self._sources = SourceHistory.of(sources)
+        self._by_hour = self._sources.by_hour()
         self._view = view
         self._library = library
         if view.known_at_ms is not None:
@@ -60,35 +65,61 @@ class RateBook:
         self._rates: dict[tuple[str, int], Rate | None] = {}
         self._span: dict[tuple[str, int], tuple[int, int]] = {}
         self._used: dict[tuple[str, str], dict[tuple[str, int], FactorChoice]] = {}
+        self._behind: dict[tuple[str, int], dict[str, int]] = {}
+        self._amounts: dict[tuple[str, int], int] = {}
         self._issues: set[Issue] = set()
-        self._lacking: dict[tuple[str, str], set[int]] = {}
+        self._lacking: dict[tuple[str, str, str], set[int]] = {}
 
-    def source(self, source_id: str) -> Source | None:
-        return self._sources.get(source_id)
+    def source(self, source_id: str, entered_ms: int = NEWEST_MS) -> Source | None:
+        return self._sources.at(source_id, entered_ms)
 
-    def rate(self, source_id: str, entered_ms: int) -> Rate | None:
-        """What a unit of a source that entered then emits; None, and an issue, where it is not known."""
+    def rate(self, source_id: str, entered_ms: int, amount: int = 0) -> Rate | None:
+        """What a unit of a source that entered then emits; None, and an issue, where it is not known.
+
+        `amount` is what of it is valued so: it weighs the hours of a series in their average.
+        """
         slot = (source_id, self._slot(source_id, entered_ms))
         if slot not in self._rates:
             self._rates[slot] = self._work_out(source_id, entered_ms)
         first, last = self._span.get(slot, (entered_ms, entered_ms))
         self._span[slot] = (min(first, entered_ms), max(last, entered_ms))
+        self._amounts[slot] = self._amounts.get(slot, 0) + amount
         return self._rates[slot]
+
+    def used(self, source_id: str, entered_ms: int) -> Mapping[str, int]:
+        """The factors behind a rate that was asked for, with their versions."""
+        return self._behind.get((source_id, self._slot(source_id, entered_ms)), {})
+
+    def factors_of(self, source_id: str) -> list[str]:
+        """The ids of all factors used for a source."""
+        return sorted(factor_id for source, factor_id in self._used if source == source_id)
 
     def choices(self) -> dict[tuple[str, str], tuple[FactorChoice, int]]:
         """By (source, factor id): the choice and the first entered hour that it was used for."""
         found = {}
         for key, slots in sorted(self._used.items()):
             slot = min(slots, key=lambda one: self._span[one])
-            found[key] = (slots[slot], self._span[slot][0])
+            found[key] = (replace(slots[slot], hours=self._hours_used(key, slots)), self._span[slot][0])
         return found
+
+    def _hours_used(self, key: tuple[str, str], slots: Mapping[tuple[str, int], FactorChoice]) -> UsedHours | None:
+        source_id, factor_id = key
+        of_source = (self._view.series.get(one.series) for one in self._sources.ever() if one.id == source_id)
+        if not any(series is not None and series.factor_id == factor_id for series in of_source):
+            return None
+        values = {hour_ms: choice.factor.value for (_, hour_ms), choice in slots.items()}
+        amounts = {hour_ms: self._amounts[source_id, hour_ms] for hour_ms in values}
+        whole = sum(amounts.values())
+        valued = sum((Fraction(value) * amounts[hour_ms] for hour_ms, value in values.items()), Fraction(0))
+        extremes = min(values.values()), max(values.values())
+        return UsedHours(len(values), min(values), max(values), *extremes, valued / whole if whole else None)
 
     @property
     def issues(self) -> set[Issue]:
         """Why rates are not known, and which hours of a series something else stands in for."""
         return self._issues | {
-            lacking_hours(source_id, self._sources[source_id].series, hours, stand_in)
-            for (source_id, stand_in), hours in self._lacking.items()
+            lacking_hours(source_id, series, hours, stand_in)
+            for (source_id, series, stand_in), hours in self._lacking.items()
         }
 
     def warnings(self) -> set[Issue]:
@@ -101,12 +132,12 @@ class RateBook:
         }
 
     def _slot(self, source_id: str, entered_ms: int) -> int:
-        """What a rate depends on besides its source: the hour, the year, or nothing."""
-        source = self._sources.get(source_id)
+        """What a rate depends on besides its source: the hour, the day, or nothing."""
+        source = self._sources.at(source_id, entered_ms)
         market = self._view.market
         if source is None:
             return 0
-        hourly = source.hourly is not None or source.factor in self._view.series
+        hourly = source_id in self._by_hour or source.factor in self._view.series
         if hourly or (market is not None and market.source == source_id):
             return hour_floor(entered_ms)
         return from_ms(entered_ms).toordinal() if self._chosen_by_subject(source) else 0
@@ -115,7 +146,7 @@ class RateBook:
         return source.factor not in self._library and source.factor in self._named
 
     def _work_out(self, source_id: str, entered_ms: int) -> Rate | None:
-        source = self._sources.get(source_id)
+        source = self._sources.at(source_id, entered_ms)
         if source is None:
             message = (
                 f"{source_id} has amounts on this account but is not in the plant model, so its emission is unknown"
@@ -151,7 +182,7 @@ class RateBook:
         standing = self._standing(source, entered_ms, purpose)
         if isinstance(standing, Issue):
             return standing
-        lacking = self._lacking.setdefault((source.id, standing.factor.factor_id), set())
+        lacking = self._lacking.setdefault((source.id, source.series, standing.factor.factor_id), set())
         lacking.add(hour_floor(entered_ms))
         return replace(standing, reason=f"stands in for hours that {hourly.file} does not have; {standing.reason}")
 
@@ -170,9 +201,7 @@ class RateBook:
         factor = series.at(entered_ms, purpose)
         if factor is None:
             return None
-        choice = self._typed(
-            source, factor, f"hourly series named for {source.id}; the value of its first hour is shown"
-        )
+        choice = self._typed(source, factor, f"hourly series named for {source.id}; each hour has its own value")
         if isinstance(choice, FactorChoice):
             series.choices[key] = choice
         return choice
@@ -251,6 +280,7 @@ class RateBook:
             return None
         slot = (source.id, self._slot(source.id, entered_ms))
         self._used.setdefault((source.id, choice.factor.factor_id), {})[slot] = choice
+        self._behind.setdefault(slot, {})[choice.factor.factor_id] = choice.factor.version
         return rate
 
 

@@ -29,11 +29,13 @@ def own_lines(net: Mapping[PostingKey, int], book: RateBook, split: Split = "sco
     """
     rated: dict[tuple[str, str, str, str, str], int] = {}
     unknown: set[str] = set()
+    used: dict[str, set[tuple[str, int]]] = {}
     for key, amount in net.items():
-        rate, source = book.rate(key.source, key.entered_ms), book.source(key.source)
+        rate, source = book.rate(key.source, key.entered_ms, amount), book.source(key.source, key.entered_ms)
         if rate is None or source is None:
             unknown.add(key.source)
             continue
+        used.setdefault(key.source, set()).update(book.used(key.source, key.entered_ms).items())
         if split == "scope":
             parts = [(scope_of(part, source.scope), "co2e", kg) for part, kg in rate.by_component.items()]
         else:
@@ -42,8 +44,10 @@ def own_lines(net: Mapping[PostingKey, int], book: RateBook, split: Split = "sco
         for scope, gas, kg in parts:
             place = (key.source, key.step, scope, rate.stage, gas)
             rated[place] = rated.get(place, 0) + amount * kg
-    factors = _factors(book)
-    lines = {LineKey(*place, factors.get(place[0], "")): value for place, value in sorted(rated.items()) if value}
+    factors = {
+        source: ", ".join(f"{name}@{version}" for name, version in sorted(several)) for source, several in used.items()
+    }
+    lines = {LineKey(*place, factors[place[0]]): value for place, value in sorted(rated.items()) if value}
     return ValuedLines(lines, frozenset(unknown))
 
 
@@ -51,7 +55,7 @@ def scope_emissions(book: RateBook) -> Callable[[PostingKey, int], dict[str, int
     """What `compare.activities` asks for: the emissions of an amount by scope; nothing where it is not known."""
 
     def emission(key: PostingKey, amount: int) -> dict[str, int]:
-        rate, source = book.rate(key.source, key.entered_ms), book.source(key.source)
+        rate, source = book.rate(key.source, key.entered_ms), book.source(key.source, key.entered_ms)
         found: dict[str, int] = {}
         if rate is not None and source is not None:
             for part, kg in rate.by_component.items():
@@ -68,11 +72,3 @@ def kg_by_factor(lines: Vector) -> dict[str, float]:
     for key, value in lines.items():
         sums[key.factor] = sums.get(key.factor, 0) + value
     return {factor: value / EMISSION_SCALE for factor, value in sorted(sums.items())}
-
-
-def _factors(book: RateBook) -> dict[str, str]:
-    """By source the factors used, with their versions."""
-    names: dict[str, list[str]] = {}
-    for (source, factor_id), (choice, _) in sorted(book.choices().items()):
-        names.setdefault(source, []).append(f"{factor_id}@{choice.factor.version}")
-    return {source: ", ".join(used) for source, used in names.items()}

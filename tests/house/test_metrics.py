@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from edge_support import config
 from prometheus_client import Metric
 
 from plantprint.times import SiteClock
 from plantprint_api import metrics as api
+from plantprint_collector.accountant_watch import AccountantWatch
 from plantprint_collector.metrics import Metrics
 from plantprint_collector.store_watch import Sight, families
 from plantprint_edge.agent import Agent
@@ -16,6 +18,13 @@ from plantprint_edge.status import Metrics as EdgeMetrics
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operating.md"
 ROW = re.compile(r"^\| `(plantprint_\w+)` \| ([\w, ]*)\|", re.MULTILINE)
+
+
+class _Leader:
+    leads: ClassVar[dict[str, bool]] = {}
+
+    def pass_ages_s(self) -> dict[str, float]:
+        return {}
 
 
 def _rows() -> list[tuple[str, str]]:
@@ -36,6 +45,7 @@ def _told(folder: Path) -> list[str]:
         store_up,
         *_names(Metrics().registry.collect()),
         *_names(families(Sight(), 1)),
+        *_names(AccountantWatch(_Leader(), 1).collect()),
         *_names(api.REGISTRY.collect()),
         *_names(EdgeMetrics(agent.snapshot).collect()),
     ]

@@ -11,6 +11,7 @@ ALLOWED = {
     "conftest.py": 1,
     "integration/test_run_command.py": 1,
     "integration/test_migrate.py": 2,
+    "integration/test_old_days.py": 1,
     "unit/test_embedded_children.py": 1,
     "unit/test_instance.py": 2,
     "unit/test_edge_systemd.py": 1,

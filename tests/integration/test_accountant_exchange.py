@@ -82,6 +82,34 @@ def test_readings_of_both_devices_may_come_in_any_order_and_the_model_last(rig: 
     assert rig.amount("batch/b-j1", "grid", 1) == pytest.approx(52 * MICRO, abs=100_000)
 
 
+def test_a_meter_that_comes_with_a_model_counts_from_its_first_instant_whatever_comes_late(rig: Rig) -> None:
+    """It is read half a minute beside the hour; nothing of it is missing, and the hour before its own is read for it."""
+    body = mill()
+    meters = [
+        *body["meters"],
+        {"id": "m3", "name": {"en": "m3"}, "unit": "kWh", "bindings": [{"channel": "gw/m1-new"}]},
+    ]
+    flows = [
+        {**flow, "amount": "m1 + m3"} if flow["to"] == "u1" and flow["from"] == "bus" else flow
+        for flow in body["flows"]
+    ]
+    rig.apply(body)
+    rig.apply(body | {"meters": meters, "flows": flows}, HOUR_S)
+    rig.steady(0, 4 * HOUR_S)
+    readings = new_device(0, 4 * HOUR_S + 60)
+    rig.store({"m1-new": [reading for reading in readings if reading.t_ms > HOUR + HOUR_S * 1000]})
+    rig.run()
+    rig.store({"m1-new": readings})
+    rig.run()
+    assert rig.amount("batch/b-j1", "grid", 0) == 60 * MICRO
+    assert rig.amount("batch/b-j1", "grid", 1) == pytest.approx(64_800_000, abs=20_000)
+    assert rig.rows("select count(*) from batch_missing where hour_at >= to_timestamp(%s)", HOUR / 1000) == [(0,)]
+    rig.assert_clean()
+    assert {key: amount for key, amount in rig.net().items() if amount} == {
+        key: amount for hour in rig.recomputed() for key, amount in hour.net.items()
+    }
+
+
 def test_a_model_that_takes_effect_inside_an_hour_is_refused_with_the_remedy(rig: Rig, tmp_path: Any) -> None:
     path = tmp_path / "plant.yaml"
     path.write_text(yaml.safe_dump(mill()))

@@ -95,7 +95,13 @@ async def test_an_explanation_is_bounded_and_says_so(client: httpx.AsyncClient, 
         found = await get(small, "/v1/batches/B-100/explain")
     assert (len(found["postings"]), found["is_cut"]) == (1, True)
     assert {row["hour_at"] for row in found["postings"]} == {found["hours"][-1]}
-    assert not (await get(client, "/v1/batches/B-100/explain"))["is_cut"]
+    whole = await get(client, "/v1/batches/B-100/explain")
+    assert (whole["is_cut"], whole["readings_from"]) == (False, None)
+    with psycopg.connect(database_url) as conn:
+        conn.execute("insert into reading_drop (dropped_before) values (now() + interval '1 day')")
+    assert (await get(client, "/v1/batches/B-100/explain"))["readings_from"] is not None
+    page = await client.get("/batches/B-100/explain", params={"lang": "en"})
+    assert "were dropped; hours and postings stay" in page.text
 
 
 async def test_two_batches_are_compared_to_the_last_digit(client: httpx.AsyncClient) -> None:

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from plantprint.factors import builtin_factors, latest
 from plantprint.footprint import footprint
 from plantprint.times import HOUR_MS, format_instant, from_ms
+from plantprint_collector import store
 
 pytestmark = pytest.mark.integration
 
@@ -332,6 +333,21 @@ async def test_a_name_at_two_sites_asks_which(client: httpx.AsyncClient, databas
     assert (await client.get("/v1/batches/B-103")).status_code == 409
     assert (await _get(client, "/v1/batches/B-103", site="mill"))["status"] == "planned"
     assert (await client.get("/v1/work-centers")).status_code == 409
+
+
+async def test_a_site_that_is_only_a_mistyped_name_is_no_choice(client: httpx.AsyncClient, database_url: str) -> None:
+    """Whatever a message named: without a plant model it does not stand in the way of the site that has one."""
+    with psycopg.connect(database_url) as conn:
+        store.add_unknown_site(conn, "aaa", "plantprint/v1/aaa/production/mes")
+    assert len((await _get(client, "/v1/work-centers"))["items"]) > 0
+    assert (await _get(client, "/v1/quality"))["site"] == f.SITE
+    assert f.SITE in (await client.get("/")).text
+    sites = (await _get(client, "/v1/sites"))["items"]
+    assert [(one["site"], one["has_plant_model"]) for one in sites] == [("aaa", False), (f.SITE, True)]
+    issues = (await _get(client, "/v1/issues", site="aaa"))["items"]
+    assert [(issue["code"], issue["place"]) for issue in issues] == [
+        ("site-without-model", "plantprint/v1/aaa/production/mes")
+    ]
 
 
 async def test_an_empty_database_answers_too(database_url: str) -> None:

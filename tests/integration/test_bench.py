@@ -1,13 +1,16 @@
 """The benchmarks themselves, on tiny loads: they measure what they say, and notice when the result is wrong; no time is judged."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from plantprint_cli.bench import as_text, ingest, ingest_tables, late, latency, peer
 from plantprint_cli.bench.backlog import make_backlog
 from plantprint_cli.bench.common import BenchError, Servers, connect, fresh_database, machine, medians, wait_until
 from plantprint_cli.bench.late_plant import Size
+from plantprint_cli.bench.latency_figures import shown_ms
 
 pytestmark = pytest.mark.integration
 
@@ -73,18 +76,30 @@ def test_a_compressed_hypertable_takes_a_few_bytes_a_reading(timescale_url: str)
 
 
 def test_latency_finds_every_reading_in_a_figure_of_the_stream(servers: Servers) -> None:
-    result = latency.measure(servers, 100, 9)
-    assert result["judged"] > 0
+    """Half of the meters are read over Modbus, and an hour ends in between."""
+    result = latency.measure(servers, 200, 4)
+    modbus = result["modbus"]
+    assert modbus["meters"] == 100
+    assert 0 < modbus["judged"] < result["judged"]
     assert result["lost"] == result["duplicates"] == 0
     assert result["p50_ms"] is not None
     assert 0 <= result["p50_ms"] <= result["max_ms"] or result["never_shown"]
-    assert set(result["cpu_by_process"]) == {"collector", "api", "load", "broker", "database"}
+    assert result["hour_settled_after_ms"] > 0
+    parts = {"meters", "edge", "load", "broker", "collector", "database", "api"}
+    assert set(result["cpu_by_process"]) == parts
+
+
+def test_a_reading_is_shown_by_the_first_figure_that_contains_it() -> None:
+    told = [(10.0, Decimal("0.10")), (20.0, Decimal("0.10")), (30.0, Decimal("0.32")), (40.0, Decimal("0.31"))]
+    shown = shown_ms(told, np.array([0.0, 0.1, 0.2, 0.32, 0.4]))
+    assert shown.tolist() == [10.0, 10.0, 30.0, 30.0, np.inf]
+    assert shown_ms([], np.array([0.1])).tolist() == [np.inf]
 
 
 def test_late_data_ends_in_exact_numbers(servers: Servers) -> None:
-    result = late.measure(servers, Size(2, 2, 25))
+    result = late.measure(servers, Size(2, 2, 25, 100))
     assert result["factor_change"]["postings_added"] == 0
-    for case in ("one_late_reading", "an_hours_outage", "meter_exchange", "late_store_charge"):
+    for case in ("one_late_reading", "an_hours_outage", "meter_exchange", "late_store_charge", "production_event"):
         assert result[case]["postings_added"] > 0, case
         assert result[case]["hours_accounted_again"] > 0, case
 

@@ -9,7 +9,7 @@ from parts import missing
 from typer.testing import CliRunner
 
 from plantprint.account import EMPTY_CARRY, Carry
-from plantprint.allocation import allocate_totals
+from plantprint.segment_sums import allocate_totals
 from plantprint_cli.__main__ import app
 from plantprint_cli.bench import account, account_peers
 from plantprint_cli.bench.account_plant import make, with_windows

@@ -68,6 +68,8 @@ def test_ages_backlog_and_what_was_set_aside(database_url: str, broker_url: str,
         agent.send(b"unreadable")
         agent.send(agent.seal("readings", b"not rows", 1, table=agent.table))
         agent.wait_acked(2)
+    insert = "insert into plant_model (site, version, body, yaml) values (%s, 1, '{}', '')"
+    query(database_url, insert, (site,))  # else neither its lag nor its marks would be told
     watch.start()
     try:
         wait_until(lambda: value("up") == 1, "the store is seen")

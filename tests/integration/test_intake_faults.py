@@ -18,12 +18,16 @@ import pytest
 from collector_harness import READINGS, metric, running, settings
 from edge_support import config
 from fake_agent import NOW_MS, FakeAgent, query, wait_until
+from prometheus_client import CollectorRegistry
 from tcp_proxy import Proxy
 
 from plantprint.times import SiteClock
 from plantprint.wire.chunk import Row
+from plantprint_collector import connection, store_watch
+from plantprint_collector import intake as collector_intake
 from plantprint_collector.inbox import Item
 from plantprint_collector.sessions import Session
+from plantprint_collector.store_watch import StoreWatch
 from plantprint_collector.transaction import Outcome
 from plantprint_edge.agent import Agent
 
@@ -106,6 +110,46 @@ def test_an_answer_that_never_comes_is_no_loss_and_no_double(
         assert metric(intake, "reconnects_total", part="database") >= 3
     assert proxy.cuts >= 3
     check_all(database_url)
+
+
+def test_a_database_that_hangs_is_known_by_the_clock(
+    database_url: str, broker_url: str, site: str, agent: FakeAgent, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes connections and packets and says nothing: health must not go by its silence, nor a statement wait for it."""
+    monkeypatch.setattr(connection, "_GRACE_S", 1.0)
+    monkeypatch.setattr(store_watch, "_STALE_S_MIN", 1.0)
+    monkeypatch.setattr(collector_intake, "_ANSWER_S", 1.0)
+    chosen = settings(
+        through(proxy, database_url), broker_url, site, database_timeout_s=3, metrics_every_s=0.2, commit_sessions=1
+    )
+    watch, registry = StoreWatch(chosen), CollectorRegistry()
+    registry.register(watch)
+
+    def lag_s() -> float:
+        return registry.get_sample_value("plantprint_store_lag_seconds", {"site": site}) or 0.0
+
+    query(database_url, "insert into plant_model (site, version, body, yaml) values (%s, 1, '{}', '')", (site,))
+    with running(chosen) as intake:
+        agent.send(agent.declare())
+        agent.send(agent.readings([(0, NOW_MS, 1, 3)]))
+        agent.wait_acked(0, 1)
+        assert metric(intake, "connected", part="database") == 1
+        watch.start()
+        wait_until(lambda: watch.up and lag_s() > 0, "seen")
+        proxy.hang()
+        agent.send(agent.readings([(0, NOW_MS + 1, 2, 3)]))
+        wait_until(lambda: metric(intake, "connected", part="database") == 0, "the intake's silence is known")
+        wait_until(lambda: not watch.up, "an old look is no look")
+        before_s = lag_s()
+        wait_until(lambda: lag_s() > before_s + 0.5 > 0.5, "the lag grows by the clock")
+        assert registry.get_sample_value("plantprint_store_rejected_readings") is None
+        wait_until(lambda: metric(intake, "reconnects_total", part="database") > 0, "the statement has ended")
+        assert not agent.is_acked(2)
+        proxy.go_on()
+        agent.wait_acked(2)
+        wait_until(lambda: watch.up and metric(intake, "connected", part="database") == 1, "it goes on by itself")
+        watch.stop()
+    assert [value for _, _, value, *_ in query(database_url, READINGS)] == [1, 2]
 
 
 def test_a_database_whose_disk_is_full_gets_nothing_acknowledged_and_goes_on_when_it_has_room(

@@ -90,7 +90,8 @@ def test_day_partitions_come_and_go(database_url: str) -> None:
         assert conn.execute(make).fetchone() == (3,)
         assert conn.execute(make).fetchone() == (0,)
         conn.execute("insert into reading values ('2026-03-02 12:00Z', 1, 1, 3, 0)")
-        assert conn.execute("select pp_drop_before('reading', '2026-03-03 00:00Z')").fetchone() == (2,)
+        drop = "select pp_drop_before('reading', '2026-03-03 00:00Z')"
+        assert [conn.execute(drop).fetchone() for _ in range(3)] == [(1,), (1,), (0,)]
         assert conn.execute("select count(*) from reading").fetchone() == (0,)
         assert conn.execute("select pp_compress_before('reading', now())").fetchone() == (0,)
 

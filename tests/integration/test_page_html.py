@@ -189,6 +189,15 @@ async def test_problems_are_pages_here(client: httpx.AsyncClient) -> None:
     await _page(client, "/?site=nope", status=404)
 
 
+async def test_an_address_that_is_none_is_a_page_to_a_browser_only(client: httpx.AsyncClient) -> None:
+    html = await client.get("/no/such/page", headers={"Accept": "text/html,*/*;q=0.8", "Accept-Language": "zh"})
+    assert (html.status_code, html.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "找不到该地址所指的内容。" in html.text
+    told = await client.get("/no/such/page", headers={"Accept": "*/*"})
+    assert (told.status_code, told.headers["content-type"]) == (404, "application/problem+json")
+    assert told.json()["place"] == "request line"
+
+
 async def test_an_empty_database_says_what_to_do(database_url: str) -> None:
     async with f.served(f.settings(database_url)) as client:
         assert "plantprint model apply" in await _page(client, "/", status=404)

@@ -174,7 +174,7 @@ async def test_the_first_row_needs_no_scrolling(browser: Browser, client: httpx.
 
 
 async def test_the_browser_writes_numbers_as_the_server_does(browser: Browser, client: httpx.AsyncClient) -> None:
-    rates = [None, "0", "0.0099", "0.04", "999.94", "1000", "-12.345", "123456.5"]
+    rates = [None, "0", "-0.0049", "0.0099", "0.04", "999.94", "1000", "-12.345", "123456.5"]
     ages = [None, 0.04, 9.94, 10, 119, 120, 7199, 7200, 172_799, 172_800, 1e6]
     times = [None, "2026-11-24T16:30:05Z", "2026-01-01T00:00:00.250Z"]
     for language in ("en", "zh"):

@@ -94,7 +94,7 @@ def test_an_order_is_waited_for_until_the_collector_has_worked_it_off(rig: Rig) 
     finally:
         done.set()
         collector.join()
-    assert json.loads(result.stdout) == {"postings": 0}
+    assert json.loads(result.stdout) == {"postings": 0, "readings_from": None}
     assert rig.rows("select * from dirty") == []
 
 

@@ -1,12 +1,14 @@
 """Load through a real broker into a reader that acknowledges by the wire contract: what it loses and what it says."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiomqtt
 import pytest
 
+from plantprint.times import SiteClock
 from plantprint.wire import chunk, messages, topics
 from plantprint_simulators.broker import client
 from plantprint_simulators.config import LoadSettings
@@ -76,14 +78,17 @@ async def reading(reader: Reader, broker_url: str) -> AsyncIterator[None]:
         task.cancel()
 
 
-def settings(site: str, broker_url: str, **more: float) -> LoadSettings:
+def settings(site: str, broker_url: str, **more: float | SiteClock) -> LoadSettings:
     return LoadSettings(site=site, mqtt_url=broker_url, load_agents=3, load_for_s=2, load_hz=2, **more)  # type: ignore[arg-type]
 
 
-async def test_all_that_is_due_arrives_once(broker_url: str, site: str) -> None:
+async def test_all_that_is_due_arrives_once_dated_by_the_sites_clock(broker_url: str, site: str) -> None:
     reader = Reader(site)
+    two_hours_back = SiteClock("run", wall_origin_ms=7_200_000)
     async with reading(reader, broker_url):
-        report = await load(settings(site, broker_url, load_meters=1300), reader.verify)
+        report = await load(settings(site, broker_url, load_meters=1300, clock=two_hours_back), reader.verify)
+    assert all(0 < time.time() * 1000 - 7_200_000 - t_ms < 60_000 for _, _, t_ms in reader.rows)
+    assert report.latency_ms_max < 60_000
     assert report.is_sound
     assert report.rows_sent == report.rows_acknowledged == len(reader.rows) == 1300 * 2 * 2
     assert (report.rows_lost, report.rows_doubled, report.rows_behind, report.rows_unacknowledged) == (0, 0, 0, 0)
@@ -111,6 +116,11 @@ async def test_silence_is_reported_not_hidden(broker_url: str, site: str) -> Non
     assert report.rows_behind > 0
     assert report.rows_sent + report.rows_behind == 360
     assert report.latency_ms_p99 is None
+
+
+async def test_a_clock_of_another_pace_is_refused_with_a_remedy(broker_url: str, site: str) -> None:
+    with pytest.raises(SimulatorError, match="leave PLANTPRINT_CLOCK out"):
+        await load(settings(site, broker_url, load_meters=1, clock=SiteClock("run", speed=20)))
 
 
 async def test_no_broker_is_an_error_with_a_remedy() -> None:

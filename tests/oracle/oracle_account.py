@@ -21,6 +21,7 @@ from oracle.oracle_stores import Layer, Parts, gathered
 from oracle.oracle_time import instant
 from oracle.oracle_trace import Traced, trace_hour
 from oracle.oracle_windows import Waiting, Windows, enter_activity
+from oracle.oracle_wrong import wrong_events
 
 
 class Key(NamedTuple):
@@ -37,6 +38,19 @@ class Key(NamedTuple):
 
 
 Net = dict[Key, int]
+Wrong = tuple[str, str]
+"""Code and place of what an hour got wrong."""
+WRONG = {
+    "amount-impossible",
+    "batch-incomplete",
+    "conflict",
+    "disagreement",
+    "driver-missing",
+    "flow-negative",
+    "overhead",
+    "store-overdrawn",
+    "unassigned",
+}
 
 
 @dataclass
@@ -47,6 +61,7 @@ class OracleHour:
     net: Net = field(default_factory=dict)
     entered: dict[str, int] = field(default_factory=dict)
     missing_ms: dict[str, int] = field(default_factory=dict)
+    wrong: set[Wrong] = field(default_factory=set)
 
     def post(self, account: Account, part: tuple[str, int, int], amount: int, portion: str = "direct") -> None:
         key = Key(*account, *part, portion)
@@ -71,6 +86,14 @@ def account_document(document: Mapping[str, Any], known_at: str | None = None) -
     return hours
 
 
+def events_wrong(document: Mapping[str, Any], known_at: str | None = None) -> set[tuple[str, str, int]]:
+    """What production events got wrong under the plant in force at the end."""
+    document = {**document, **{name: _known(document.get(name, ()), known_at) for name in ("plants", "events")}}
+    versions, until_ms = _versions(document), instant(document["until"])
+    _, plant, made = ([version for version in versions if version[0] <= until_ms] or versions[:1])[-1]
+    return wrong_events(document["events"], plant, made)
+
+
 def _versions(document: Mapping[str, Any]) -> list[tuple[int, Plant, Production]]:
     """Plants by the full hour from which they hold, the one known last at the end, and what events mean under each."""
     ever = -(2**62)
@@ -81,6 +104,7 @@ def _versions(document: Mapping[str, Any]) -> list[tuple[int, Plant, Production]
     versions: list[tuple[int, Plant, Production]] = []
     for stated in sorted(document["plants"], key=lambda one: (since(one, "effective_at"), since(one, "known_at"))):
         plant, from_ms = Plant(stated["model"]), since(stated, "effective_at")
+        plant.earlier, plant.from_ms = versions[-1][1] if versions else None, from_ms
         for meter, body in plant.meters.items():
             for channel in {binding["channel"] for binding in body["bindings"]}:
                 before = versions[-1][1] if versions else plant
@@ -112,7 +136,7 @@ class _Site:
         plant, result = self.plant, OracleHour(hour.start_ms)
         late = {m: begun for m in plant.meters if (begun := begins(plant.meters[m], self.known)) is not None}
         meters = {
-            meter: _commissioned(meter_hour(plant, body, self.known, hour), late.get(meter), hour)
+            meter: _commissioned(meter_hour(plant, body, self.known, hour, result.wrong), late.get(meter), hour)
             for meter, body in plant.meters.items()
             if meter not in plant.levels
         }
@@ -128,11 +152,12 @@ class _Site:
             for store in plant.levels.values()
             if (found := level(plant, store, self.known, hour)) is not None
         }
-        flows = edge_hours(plant, meters, ran, self.made, hour.start_ms)
+        flows = edge_hours(plant, meters, ran, self.made, hour.start_ms, result.wrong)
         for edge in plant.edges:
             if edge.giver_kind == "source":
                 result.entered[edge.giver] = result.entered.get(edge.giver, 0) + sum(flows[edge.index].amount)
         traced = trace_hour(plant, flows, self.stock, self.stores, levels, hour.start_ms)
+        result.wrong |= traced.wrong
         self._residuals(traced, hour, result)
         for unit in plant.units:
             own = segments(
@@ -144,6 +169,8 @@ class _Site:
         self._windows_end(hour, ran, result)
         result.net = {key: amount for key, amount in result.net.items() if amount}
         result.missing_ms = {batch: ms for batch, ms in result.missing_ms.items() if ms}
+        result.wrong |= {(key.kind, key.id) for key in result.net if key.kind in ("unassigned", "conflict")}
+        result.wrong |= {("batch-incomplete", batch) for batch in result.missing_ms}
         return result
 
     def _calendar(self, place: str) -> Any:
@@ -193,7 +220,8 @@ class _Site:
         """Signed postings of what is held; what a pool holds when its window ends is idle of it."""
         before: dict[str, Parts] = {pool: _parts(content) for pool, content in self.stock.items()}
         before |= {store: gathered([layer.content for layer in layers]) for store, layers in self.stores.items()}
-        self.stock = {}
+        # What a node holds that is not in the plant any more stays on its account: nobody knows where it went.
+        self.stock = {pool: content for pool, content in self.stock.items() if pool not in self.plant.pools}
         for pool, content in traced.stock.items():
             calendar = self._calendar(pool)
             ends = (
@@ -211,7 +239,7 @@ class _Site:
             for part, amount in _parts(content).items():
                 result.post(Account("idle", pool), part, amount)
             self.windows.waiting.append(Waiting(Account("idle", pool), max(ends) - 1, _parts(content)))
-        self.stores = traced.stores
+        self.stores = {**self.stores, **traced.stores}
         after: dict[str, Parts] = {pool: _parts(content) for pool, content in self.stock.items()}
         after |= {store: gathered([layer.content for layer in layers]) for store, layers in self.stores.items()}
         for held, sign in ((before, -1), (after, 1)):
@@ -222,14 +250,14 @@ class _Site:
     def _activities(self, result: OracleHour) -> None:
         for activity in self.made.activities:
             if activity.hour_ms == result.hour_ms:
-                entered = enter_activity(self.plant, self.made, activity)
+                entered = enter_activity(self.plant, self.made, activity, result.wrong)
                 for account, share in entered.shares.items():
                     result.post(account, entered.part, share, "idle" if account.kind == "batch" else "direct")
                 self.windows.waiting += entered.waiting
                 result.entered[activity.source] = result.entered.get(activity.source, 0) + activity.amount
 
     def _windows_end(self, hour: Hour, ran: Mapping[str, Sequence[Slice]], result: OracleHour) -> None:
-        moves, missing_ms = self.windows.end_hour(hour.start_ms, hour.until_ms, ran)
+        moves, missing_ms = self.windows.end_hour(hour.start_ms, hour.until_ms, ran, result.wrong)
         for move in moves:
             result.post(move.giver, move.part, -move.amount)
             result.post(move.taker, move.part, move.amount, move.portion)

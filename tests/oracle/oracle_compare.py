@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
-from oracle.oracle_account import Key, Net, OracleHour, account_document
+from oracle.oracle_account import WRONG, Key, Net, OracleHour, account_document, events_wrong
+from oracle.oracle_wrong import CODES
 
 from plantprint import neutral
 from plantprint.account import HourAccount
@@ -25,7 +26,6 @@ def tried(part: float = 1.0) -> settings:
     """Settings that try a part of the examples asked for; the same ones every time unless more are asked for."""
     return settings(
         max_examples=max(1, round(EXAMPLES * part)),
-        deadline=None,
         database=None,
         phases=(Phase.explicit, Phase.generate),  # To make a document small takes minutes, and it is small already.
         derandomize="PLANTPRINT_ORACLE_EXAMPLES" not in os.environ,
@@ -73,6 +73,7 @@ def assert_equal(product: Sequence[HourAccount], oracle: Sequence[OracleHour]) -
     for got, wanted in zip(product, oracle, strict=True):
         assert _amounts(plain(got.net)) == _amounts(wanted.net), got.hour_ms
         assert plain(got.net) == wanted.net, got.hour_ms
+        assert {(one.code, one.place) for one in got.issues if one.code in WRONG} == wanted.wrong, got.hour_ms
     assert [dict(hour.missing_ms) for hour in product] == [hour.missing_ms for hour in oracle]
 
 
@@ -89,7 +90,10 @@ def assert_agrees(document: Mapping[str, Any], known_at: str | None = None) -> N
     with leave(document, known_at):
         oracle = account_document(document, known_at)
         assert_conserved(oracle)
-        assert_equal(product_hours(document, known_at), oracle)
+        accounts = product_accounts(document, known_at)
+        assert_equal(accounts.hours, oracle)
+        told = {(one.code, one.place, one.at_ms) for one in accounts.production.issues if one.code in CODES}
+        assert told == events_wrong(document, known_at)
 
 
 def _amounts(net: Net) -> dict[tuple[Any, ...], int]:

@@ -53,12 +53,12 @@ def documents(
     plants: list[Body] = [{"model": model}]
     if pen.chance(3):
         for hour in pen.pick((1,), (2,), (1, 2)):
-            body, added = another_version(chance, plants[-1]["model"], feeds)
+            body, added = another_version(chance, plants[-1]["model"], model, feeds)
             plants.append({"model": body, "effective_at": format_instant(start_ms + hour * HOUR_MS)})
             channels += added[0]
             readings += added[1]
         chance.shuffle(plants)
-    events = happenings(chance, model, start_ms, hours)
+    events = happenings(chance, [plant["model"] for plant in plants], start_ms, hours)
     if known:
         told_at(chance, [*readings, *events, *(plant for plant in plants if "effective_at" in plant)], start_ms)
     return Document(

@@ -73,12 +73,14 @@ def production(events: Sequence[Mapping[str, Any]], plant: Plant) -> Production:
             if body.get("quantity") is not None:
                 made.quantities[body["batch"]] = number(body["quantity"]), body.get("unit", "")
         elif event["kind"] == "activity":
+            place = body.get("work_unit") or body.get("pool") or ""
+            if body["source"] not in plant.sources or (place and place not in {*plant.units, *plant.pools}):
+                continue  # an open issue
             factor = converted(
                 body.get("unit") or plant.sources[body["source"]]["unit"], plant.sources[body["source"]]["unit"]
             )
             assert factor is not None
             amount = half_even(number(body["amount"]) * MICRO * factor)
-            place = body.get("work_unit") or body.get("pool") or ""
             span = instant(body["from"]), instant(body["to"])
             made.activities.append(Activity(*span, body["source"], place, amount, (event["source"], event["event_id"])))
     return made

@@ -38,6 +38,7 @@ class Feeds:
     ) -> None:
         self.chance, self.start_ms, self.hours, self.large, self.faults = chance, start_ms, hours, large, faults
         self.end_ms = start_ms + hours * HOUR_MS
+        self.channels: set[str] = set()
 
     def of(self, model: Mapping[str, Any]) -> tuple[list[Body], list[Body]]:
         """Channels and blocks of readings; gives some meters a ratio, a belief, a wrap or an exchange."""
@@ -58,6 +59,7 @@ class Feeds:
                 told |= self._with_power(meter)
             elif meter["id"] not in levels and not self.large and not self.chance.randrange(6):
                 told |= self._exchange(meter, model["bucket_s"] * 1000)
+            self.channels |= {*told}
             for channel, (body, rows) in told.items():
                 channels.append({"channel": channel, **body})
                 blocks += self._blocks(channel, body["decimals"], rows)
@@ -71,7 +73,9 @@ class Feeds:
         chance = self.chance
         kind = chance.choice(("counter", "counter", "gauge", "amount"))
         told = TOLD[kind][meter["unit"]]
-        channel: Body = {"unit": told[0] if self.large else chance.choice(told), "kind": kind}
+        if self.large:  # The finer the unit, the more steps a register has.
+            told = tuple(unit for unit in told if unit in ("Wh", *told[:1]))
+        channel: Body = {"unit": chance.choice(told), "kind": kind}
         channel["decimals"] = 6 if self.large else chance.choice((0, 1, 2, 3, 4))
         if channel["unit"] in ("MWh", "MW", "t", "t/h"):
             channel["decimals"] = max(3, channel["decimals"])
@@ -106,7 +110,7 @@ class Feeds:
     def _exchange(self, meter: Body, bucket_ms: int) -> dict[str, tuple[Body, list[Row]]]:
         """From a bucket's edge on another device or another ratio of the same one, perhaps after a pause."""
         old, chance = meter["bindings"][0], self.chance
-        if {"wrap", "rated_per_hour"} & meter.keys():  # a register's modulus and pace are those of its first ratio
+        if "wrap" in meter:  # a register's modulus is that of its first ratio
             return {}
         at_ms = (self.start_ms + chance.randrange(self.hours * HOUR_MS)) // bucket_ms * bucket_ms
         new: Body = {**old, "ratio": chance.choice(("0.3", "7")), "valid_from": format_instant(at_ms)}
@@ -120,6 +124,7 @@ class Feeds:
     def fed(self, channel: str, meter: Mapping[str, Any]) -> tuple[Body, list[Body]]:
         """A channel that comes to a meter, which stays as it is."""
         body, rows = self._meter({**meter, "bindings": [{}], "wrap": "1"})
+        self.channels.add(channel)
         return {"channel": channel, **body}, self._blocks(channel, body["decimals"], rows)
 
     def _times(self) -> list[int]:
@@ -150,7 +155,11 @@ class Feeds:
         chance = self.chance
         times = self._times()
         base = chance.randrange(1, 1000)
-        if chance.randrange(2):
+        if self.large and chance.randrange(3):
+            # Some grow beyond the most that a register or its channel can hold, and are then no longer believed.
+            near = chance.randrange(2**54) if chance.randrange(2) else 2**54
+            base = (2**62 if channel["unit"] == "Wh" else 2**60) - chance.choice((near, 2**58))
+        elif chance.randrange(2):
             base = chance.randrange(10**8, 10**9) if not self.large else 2**58 + chance.randrange(2**40)
         rows, value = [], base
         for t_ms in times:

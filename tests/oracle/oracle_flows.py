@@ -28,21 +28,22 @@ def edge_hours(
     ran: Mapping[str, Sequence[Slice]],
     made: Production,
     hour_ms: int,
+    wrong: set[tuple[str, str]],
 ) -> dict[int, EdgeHour]:
     """By edge index. A rest comes after everything that feeds its pool. `ran` is what each work unit did in the hour."""
     hours: dict[int, EdgeHour] = {}
     for edge in plant.edges:
         if not edge.is_rest:
-            hours[edge.index] = _metered(edge, meters, plant.buckets)
+            hours[edge.index] = _metered(edge, meters, plant.buckets, wrong)
     waiting = {edge.giver for edge in plant.edges if edge.is_rest}
     while waiting:
         pool = next(p for p in sorted(waiting) if all(e.index in hours for e in plant.network.taken(p)))
-        _rests(plant, pool, hours, _weights(plant, pool, ran, made, hour_ms))
+        _rests(plant, pool, hours, _weights(plant, pool, ran, made, hour_ms, wrong), wrong)
         waiting.remove(pool)
     return hours
 
 
-def _metered(edge: Edge, meters: Mapping[str, Sequence[Bucket]], buckets: int) -> EdgeHour:
+def _metered(edge: Edge, meters: Mapping[str, Sequence[Bucket]], buckets: int, wrong: set[tuple[str, str]]) -> EdgeHour:
     hour = EdgeHour([0] * buckets, [MEASURED] * buckets, [0] * buckets)
     for k in range(buckets):
         for sign, meter in edge.terms:
@@ -54,6 +55,8 @@ def _metered(edge: Edge, meters: Mapping[str, Sequence[Bucket]], buckets: int) -
         is_difference = any(sign < 0 for sign, _ in edge.terms)
         if is_difference and hour.missing_ms[k] and hour.amount[k]:
             hour.quality[k] = min(hour.quality[k], ESTIMATED)
+    if sum(hour.amount) < -len(edge.terms):  # Each meter may be rounded by one.
+        wrong.add(("flow-negative", f"{edge.giver} to {edge.taker}"))
     if any(amount < 0 for amount in hour.amount):
         hour.amount = spread_like(sum(hour.amount), hour.amount)
     return hour
@@ -66,7 +69,13 @@ def spread_like(whole: int, course: Sequence[int]) -> list[int]:
     return r1(whole, [max(0, amount) for amount in course])
 
 
-def _rests(plant: Plant, pool: str, hours: dict[int, EdgeHour], weights: Mapping[int, list[int]]) -> None:
+def _rests(
+    plant: Plant,
+    pool: str,
+    hours: dict[int, EdgeHour],
+    weights: Mapping[int, list[int]],
+    wrong: set[tuple[str, str]],
+) -> None:
     feeding, given = plant.network.taken(pool), plant.network.given(pool)
     metered = [edge for edge in given if not edge.is_rest and edge.recovery != "cut-off"]
     rests = sorted((edge for edge in given if edge.is_rest), key=lambda edge: edge.order)
@@ -77,6 +86,8 @@ def _rests(plant: Plant, pool: str, hours: dict[int, EdgeHour], weights: Mapping
         missing.append(max(hour.missing_ms[k] for hour in behind))
         worst = min(hour.quality[k] for hour in behind)
         quality.append(min(worst, ESTIMATED) if missing[k] else worst)
+    if sum(left) < -len(plant.edges):  # More is consumed than comes in, beyond what rounding does.
+        wrong.add(("disagreement", pool))
     if rests[0].driver == "fixed":
         shares = r1(max(0, sum(left)), [edge.weight for edge in rests])
         parts = [spread_like(share, left) for share in shares]
@@ -112,7 +123,12 @@ def _by_driver(left: Sequence[int], rests: Sequence[Edge], weights: Mapping[int,
 
 
 def _weights(
-    plant: Plant, pool: str, ran: Mapping[str, Sequence[Slice]], made: Production, hour_ms: int
+    plant: Plant,
+    pool: str,
+    ran: Mapping[str, Sequence[Slice]],
+    made: Production,
+    hour_ms: int,
+    wrong: set[tuple[str, str]],
 ) -> dict[int, list[int]]:
     """By edge that takes a rest under a driver and bucket: running time, or the jobs' quantity x time, x its weight."""
     found: dict[int, list[int]] = {}
@@ -126,6 +142,8 @@ def _weights(
                 if edge.driver != "running_time":
                     known = [made.quantity(job.batch, DRIVER_UNITS[edge.driver]) for job in part.jobs]
                     rate = sum(quantity or 0 for quantity in known)
+                    unknown = {job.batch for job, q in zip(part.jobs, known, strict=True) if q is None}
+                    wrong |= {("driver-missing", batch) for batch in unknown if part.is_processing}
                 for k in range(plant.buckets) if part.is_processing else ():
                     start = hour_ms + k * plant.bucket_ms
                     time_ms = min(part.to_ms, start + plant.bucket_ms) - max(part.from_ms, start)

@@ -52,6 +52,17 @@ class Carried:
     entered: dict[str, Lines] = field(default_factory=dict)
     came: dict[str, Lines] = field(default_factory=dict)
     left: dict[str, list[Lines]] = field(default_factory=dict)
+    wrong: set[tuple[str, str]] = field(default_factory=set)
+
+    def behind(self, lot: str) -> set[str]:
+        """A lot and all lots of which it carries a part."""
+        found, more = set[str](), {lot}
+        while more - found:
+            found |= more
+            more = {
+                part.giver for way in self.ways.values() for part in way.parts if part.taker in found and part.share
+            }
+        return found
 
     def main(self, lot: str) -> Lines:
         """All that a lot carries but what its co-products take with them."""
@@ -70,7 +81,8 @@ def summed(several: Iterable[Mapping[Key, int]]) -> Lines:
 def carry(made: Trade, own: Mapping[str, Lines], rules: str) -> Carried:
     """`own` is what each lot made itself or bought."""
     names = sorted({*made.lots, *own})
-    carried = Carried({lot: _way(lot, made, rules) for lot in names})
+    wrong = set(made.wrong)
+    carried = Carried({lot: _way(lot, made, rules, wrong, is_known=bool(own.get(lot))) for lot in names}, wrong=wrong)
     for lot in names:
         carried.entered[lot], carried.came[lot] = summed([own.get(lot, {})]), {}
     for group in _groups(carried.ways):
@@ -78,6 +90,8 @@ def carry(made: Trade, own: Mapping[str, Lines], rules: str) -> Carried:
         ways = {lot: carried.ways[lot] for lot in group}
         goes_back = any(part.taker in group and part.share for way in ways.values() for part in way.parts)
         carried.left |= _around(ways, inflow) if goes_back else {lot: _along(ways[lot], inflow[lot]) for lot in group}
+        if goes_back and not any(part.taker not in group and part.share for way in ways.values() for part in way.parts):
+            wrong |= {("loop-closed", lot) for lot in group}
         for lot in group:
             for part, lines in zip(ways[lot].parts, carried.left[lot], strict=True):
                 if part.taker and part.taker != lot:
@@ -151,16 +165,17 @@ def _balanced(
         whole[place] += sign * (came - gone)
 
 
-def _way(lot: str, made: Trade, rules: str) -> Way:
+def _way(lot: str, made: Trade, rules: str, wrong: set[tuple[str, str]], *, is_known: bool) -> Way:
     outputs = sorted(made.outputs.get(lot, ()), key=lambda one: one.order)
     uses = [use for use in made.uses if use.of == "lot" and use.consumed == lot and use.quantity]
     used = sum(use.quantity for use in uses)
     output = _put_out(lot, made, outputs, used)
+    _doubt(lot, made, outputs, (used, output), wrong, is_known=is_known)
     sold: dict[str, list[Output]] = {}
     for one in outputs:
         if one.is_sold_by(lot):
             sold.setdefault(one.as_lot, []).append(one)
-    shares = coproduct_shares(lot, outputs, output, sold, made.units, rules) if sold else {lot: Fraction(1)}
+    shares = coproduct_shares(lot, outputs, output, sold, made.units, rules, wrong) if sold else {lot: Fraction(1)}
     main = shares.get(lot, Fraction(0))
     rest = max(output - used, 0)
     inner = [*(use.quantity for use in uses), rest if used or rest else 1]
@@ -169,6 +184,39 @@ def _way(lot: str, made: Trade, rules: str) -> Way:
     parts.append(Part(lot, "", main * Fraction(inner[-1], sum(inner))))
     rework = sum(one.quantity for one in outputs if one.kind == "rework")
     return Way(output, rework, [*(shares[taker] for taker in sold), main], inner, parts, shares if sold else {})
+
+
+def _doubt(
+    lot: str,
+    made: Trade,
+    outputs: Sequence[Output],
+    counts: tuple[int, int],
+    wrong: set[tuple[str, str]],
+    *,
+    is_known: bool,
+) -> None:
+    """Uses beyond the output by more than 1 %, and output that nobody told."""
+    used, output = counts
+    wrong |= {("used-more-than-made", lot)} if used > output * Fraction(101, 100) else set()
+    if lot in made.bought:
+        return
+    told = [one.quantity for one in outputs if one.kind in ("good", "rework") and one.quantity]
+    ordered = made.ordered.get(lot)
+    is_underway = bool(told) and sum(told) < (ordered or 0) and not any(one.kind == "good" for one in outputs)
+    received = sum(
+        one.quantity
+        for giver, several in made.outputs.items()
+        for one in several
+        if one.as_lot == lot and one.is_sold_by(giver)
+    )
+    if outputs and not told:
+        wrong.add(("no-good-output", lot))
+    elif used and ordered and (is_underway or not (outputs or received)):
+        wrong.add(("output-assumed", lot))
+    elif used and not (outputs or received):
+        is_named = is_known or lot in made.ordered or any(use.batch == lot for use in made.uses)
+        is_named = is_named or any(one.as_lot == lot for several in made.outputs.values() for one in several)
+        wrong.add(("output-unknown" if is_named else "lot-unknown", lot))
 
 
 def _put_out(lot: str, made: Trade, outputs: Sequence[Output], used: int) -> int:
@@ -192,6 +240,7 @@ def coproduct_shares(
     sold: Mapping[str, Sequence[Output]],
     units: Mapping[str, str],
     rules: str,
+    wrong: set[tuple[str, str]],
 ) -> dict[str, Fraction]:
     """ISO 14067: displaced products, a physical relation, value. PACT v3: prices more than five times apart: value first."""
     made = {lot: [one for one in outputs if one.kind == "good"], **sold} if output else dict(sold)
@@ -199,9 +248,13 @@ def coproduct_shares(
     price = {name: _mean(several, [one.price and one.price * one.quantity if one.price is not None else None
                                    for one in several]) for name, several in made.items()}  # fmt: skip
     products = [name for name in made if not (price[name] is not None and price[name] <= 0)]  # type: ignore[operator]
+    wrong |= set() if products else {("all-waste", next(iter(made)))}
     products = products or list(made)
     kg = {name: (converted(units[name], "kg") or Fraction(0)) * size[name] for name in products}
     weights = _weights(products, made, size, kg, price, rules)
+    if weights is None:
+        wrong.add(("coproduct-rule", next(iter(made))))
+        weights = dict.fromkeys(products, Fraction(1))
     whole = sum(weights.values())
     return {name: Fraction(weights.get(name, Fraction(0))) / whole for name in made}
 
@@ -213,7 +266,7 @@ def _weights(
     kg: Mapping[str, Fraction],
     price: Mapping[str, Fraction | None],
     rules: str,
-) -> dict[str, Fraction]:
+) -> dict[str, Fraction] | None:
     if len(products) == 1:
         return {products[0]: Fraction(1)}
     displaced = {name: {one.displaced for one in made[name]} for name in products}
@@ -227,7 +280,7 @@ def _weights(
     apart = rules == "pact-v3" and len(known) == len(products) and min(known) > 0 and max(known) / min(known) > 5
     order = [value] if apart else [dict(physical), value]
     chosen = (one for one in order if one is not None and any(one.values()) and min(one.values()) >= 0)
-    return next(chosen, dict.fromkeys(products, Fraction(1)))
+    return next(chosen, None)
 
 
 def _mean(made: Sequence[Output], totals: Sequence[Fraction | None]) -> Fraction | None:

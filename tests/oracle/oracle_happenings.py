@@ -1,7 +1,7 @@
 """Random production events of a document: jobs, states, orders and activities at any millisecond, corrected, withdrawn."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oracle.oracle_numbers import HOUR_MS
@@ -11,9 +11,12 @@ from plantprint.times import format_instant
 Body = dict[str, Any]
 
 
-def happenings(chance: random.Random, model: Mapping[str, Any], start_ms: int, hours: int) -> list[Body]:
+def happenings(chance: random.Random, models: Sequence[Mapping[str, Any]], start_ms: int, hours: int) -> list[Body]:
+    """`models` are the plant's versions; what one of them names happens whenever."""
     events: list[Body] = []
-    units = [unit["id"] for center in model["work_centers"] for unit in center["work_units"]]
+    model = models[0]
+    units = sorted({u["id"] for one in models for center in one["work_centers"] for u in center["work_units"]})
+    pools = sorted({pool["id"] for one in models for pool in one["pools"]})
     steps = [step["id"] for step in model["steps"]]
 
     def some_ms() -> int:
@@ -75,7 +78,6 @@ def happenings(chance: random.Random, model: Mapping[str, Any], start_ms: int, h
         begin_ms = some_ms()
         end_ms = begin_ms + chance.choice((HOUR_MS // 4, HOUR_MS, chance.randrange(1, 5 * HOUR_MS)))
         span = {"from": format_instant(begin_ms), "to": format_instant(end_ms)}
-        pools = [pool["id"] for pool in model["pools"]]
         place = chance.choice(({}, {"work_unit": chance.choice(units)}, {"pool": chance.choice(pools)}))
         source = chance.choice(model["sources"])["id"]
         tell(

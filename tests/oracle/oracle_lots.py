@@ -75,6 +75,8 @@ class Trade:
     bought: dict[str, Bought] = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
     outputs: dict[str, list[Output]] = field(default_factory=dict)
+    wrong: set[tuple[str, str]] = field(default_factory=set)
+    """Codes and lots of what cannot be as it was told."""
 
     @property
     def lots(self) -> list[str]:
@@ -100,7 +102,9 @@ def trade(events: Sequence[Body], materials: Mapping[str, Body]) -> Trade:
             made.ordered.setdefault(body["batch"], None)
         elif kind == "lot":
             lot = body["lot"]
-            made.bought[lot] = Bought(_quantity(made, body, lot), body.get("material", ""), _footprint(body, lot))
+            made.wrong |= {("lot-twice", lot)} if lot in made.bought else set()
+            paper = _footprint(body, lot, made.units.get(lot, ""))
+            made.bought[lot] = Bought(_quantity(made, body, lot), body.get("material", ""), paper)
         elif kind == "return":
             returned.append((at, body, _quantity(made, body, _consumed(body))))
         elif kind == "material_use":
@@ -148,17 +152,19 @@ def _quantity(made: Trade, body: Body, lot: str) -> int:
     return half_even(number(body["quantity"]) * MICRO * factor)
 
 
-def _footprint(body: Body, lot: str) -> Footprint | None:
-    """A supplier's word: the whole, and what of it is fossil, biogenic or from land use, as far as that is said."""
+def _footprint(body: Body, lot: str, unit: str) -> Footprint | None:
+    """A supplier's word, per unit of the quantity: the whole, and what of it is fossil, biogenic or from land use."""
     if body.get("pcf_kg_co2e") is None:
         return None
     whole = number(body["pcf_kg_co2e"])
     told = {name: number(body[f"pcf_{key}"]) for name, key in ORIGINS.items() if body.get(f"pcf_{key}") is not None}
     kg = {"co2e": whole, **{f"gas:{name}": part for name, part in told.items()}}
-    kg["gas:unsplit"] = whole - sum(told.values())
     kg["kg:co2_uptake"] = number(body.get("pcf_uptake_kg_co2") or 0)
     named = f"{body['supplier']}: lot {lot}" if body.get("supplier") else f"{body.get('kind', 'purchased')} lot {lot}"
-    scaled = {name: half_even(value * FACTOR) for name, value in kg.items()}
+    size = converted(body.get("unit") or unit, unit) if unit else Fraction(1)
+    assert size is not None, "the test's lots are weighed"
+    scaled = {name: half_even(value * FACTOR / size) for name, value in kg.items()}
+    scaled["gas:unsplit"] = scaled["co2e"] - sum(scaled[f"gas:{name}"] for name in told)
     primary = number(body.get("primary_share") or 0)
     return Footprint(body.get("pcf_reference") or named, scaled, primary=primary)
 
@@ -186,3 +192,4 @@ def _take_off(made: Trade, at: Order, body: Body, quantity: int) -> None:
             back = min(quantity, use.quantity)
             made.uses[n] = Use(use.order, use.batch, use.consumed, use.of, use.quantity - back, use.step)
             quantity -= back
+    made.wrong |= {("returned-more-than-issued", body["batch"])} if quantity else set()

@@ -102,6 +102,8 @@ class Plant:
         self.meters: dict[str, Body] = {m["id"]: m for m in body["meters"]}
         self.rules: dict[str, str] = {s["id"]: s.get("rule", "weight") for s in body.get("steps", ())}
         self.levels: dict[str, str] = {s["level"]: s["id"] for s in body.get("stores", ()) if s.get("level")}
+        self.earlier: Plant | None = None
+        self.from_ms = -(2**62)
         self.came: dict[tuple[str, str], int] = {}  # by meter and channel: since when a version bound them
         self.units: dict[str, Unit] = {}
         self.idle: dict[str, tuple[Calendar, str]] = {}

@@ -1,20 +1,19 @@
 """Oracle: the footprint of every lot of a document with all that went into it, to the last digit of kg x 10^18."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from oracle.oracle_account import OracleHour
 from oracle.oracle_genealogy import Carried, Key, Lines, carry, summed
-from oracle.oracle_lots import FACTOR, Footprint, Trade, trade
-from oracle.oracle_numbers import HOUR_MS, converted, half_even, number, r1
-from oracle.oracle_time import instant
+from oracle.oracle_lots import Footprint, Trade, trade
+from oracle.oracle_market import Market, market_of
+from oracle.oracle_numbers import r1
+from oracle.oracle_rates import Rate, Rates, is_known, library_of, rate_of
 
 Body = Mapping[str, Any]
 SCOPES = {"upstream": "3.3", "td": "3.3", "material": "3.1", "transport": "3.4", "waste": "3.5"}
-STAGES = {"material": "raw materials", "transport": "distribution", "waste": "end of life"}
-AR6 = {"co2_fossil": "1", "co2_biogenic": "0", "ch4_fossil": "29.8", "ch4_biogenic": "27", "n2o": "273"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,7 @@ class Product:
     good: int | None
     shares: Mapping[str, Fraction]
     primary: Fraction | None
+    reasons: set[tuple[str, str]] = field(default_factory=set)
 
 
 def products(document: Body, hours: Sequence[OracleHour], known_at: str | None = None) -> dict[str, Product]:
@@ -34,23 +34,70 @@ def products(document: Body, hours: Sequence[OracleHour], known_at: str | None =
     model = document["plants"][-1]["model"]
     events = [event for event in document.get("events", ()) if is_known(event, known_at)]
     made = trade(events, {material["id"]: material for material in model.get("materials", ())})
-    library = _library(document, known_at)
+    library = library_of(document, known_at)
     backing = {m["id"]: _background(m, library) for m in model.get("materials", ())}
-    posted = _posted(hours, model, _Rates(document, model, library, known_at))
+    rates = Rates(document, model, library, known_at)
+    market = market_of(model, hours, events, rates)
+    posted = _posted(hours, model, rates, market)
     names = sorted({*made.lots, *posted})
-    bought = {lot: _bought(lot, made, backing) for lot in names}
+    bought = {lot: _bought(lot, made, backing, has_market=market is not None) for lot in names}
     carried = carry(made, {lot: summed([posted.get(lot, {}), bought[lot]]) for lot in names}, model_rules(model))
     suppliers = _suppliers(made)
     direct = {source["id"] for source in model["sources"] if source["kind"] == "direct"}
-    return {lot: _product(lot, carried, posted.get(lot, {}), bought[lot], (suppliers, direct)) for lot in names}
+    found = {lot: _product(lot, carried, posted.get(lot, {}), bought[lot], (suppliers, direct)) for lot in names}
+    lacking = _lacking(made, backing, model, rates, hours)
+    return {lot: replace(product, reasons=_reasons(carried, lacking, lot)) for lot, product in found.items()}
+
+
+REASONS = {
+    "all-waste",
+    "coproduct-rule",
+    "data-missing",
+    "factor-missing",
+    "lot-twice",
+    "lot-unknown",
+    "lot-without-pcf",
+    "loop-closed",
+    "material-without-pcf",
+    "no-good-output",
+    "output-assumed",
+    "output-unknown",
+    "returned-more-than-issued",
+    "used-more-than-made",
+}
+
+
+def _reasons(carried: Carried, lacking: set[tuple[str, str, str]], lot: str) -> set[tuple[str, str]]:
+    """Why a lot is incomplete: what is wrong with it and with all that it carries a part of."""
+    behind = carried.behind(lot)
+    found = {(code, place) for code, place in carried.wrong if place in behind}
+    return found | {(code, place) for code, place, of in lacking if of in behind}
+
+
+def _lacking(
+    made: Trade, backing: Mapping[str, Footprint | None], model: Body, rates: Rates, hours: Sequence[OracleHour]
+) -> set[tuple[str, str, str]]:
+    """Code, place and lot of what is not known: unknown is not zero."""
+    named = {material["id"]: material.get("factor", "") for material in model.get("materials", ())}
+    found: set[tuple[str, str, str]] = set()
+    for lot, one in made.bought.items():
+        if one.footprint is None and backing.get(one.material) is None:
+            found.add(("lot-without-pcf", lot, lot))
+    for use in (use for use in made.uses if use.of == "material" and backing.get(use.consumed) is None):
+        found.add(("material-without-pcf", use.batch, use.batch))
+        if named.get(use.consumed):
+            found.add(("factor-missing", use.consumed, use.batch))
+    for hour in hours:
+        found |= {("data-missing", batch, batch) for batch in hour.missing_ms}
+        for key in (key for key in hour.net if key.kind == "batch"):
+            factor = rates.sources[key.source]["factor"]
+            if factor not in rates.hours and factor not in rates.library:
+                found.add(("factor-missing", key.source, key.id))
+    return found
 
 
 def model_rules(model: Body) -> str:
     return str(model.get("product_rules", "iso-14067"))
-
-
-def is_known(fact: Body, known_at: str | None) -> bool:
-    return known_at is None or not fact.get("known_at") or instant(fact["known_at"]) <= instant(known_at)
 
 
 def _product(
@@ -84,8 +131,8 @@ def _suppliers(made: Trade) -> dict[tuple[str, str], Fraction]:
     return {(lot, paper.reference): paper.primary or Fraction(0) for lot, paper in bought}
 
 
-def _bought(lot: str, made: Trade, backing: Mapping[str, Footprint | None]) -> Lines:
-    several = []
+def _bought(lot: str, made: Trade, backing: Mapping[str, Footprint | None], *, has_market: bool) -> Lines:
+    several: list[Lines] = []
     if lot in made.bought:
         one = made.bought[lot]
         paper = one.footprint or backing.get(one.material)
@@ -93,6 +140,10 @@ def _bought(lot: str, made: Trade, backing: Mapping[str, Footprint | None]) -> L
     for use in made.uses:
         paper = backing.get(use.consumed) if use.of == "material" and use.batch == lot else None
         several.append(_lines(paper, use.consumed, use.step, use.quantity) if paper else {})
+    if has_market:  # Nobody's market changes what a supplier states.
+        several += [
+            {(*key[:4], "market", key[5]): kg for key, kg in lines.items() if key[4] == "co2e"} for lines in several
+        ]
     return summed(several)
 
 
@@ -100,44 +151,6 @@ def _lines(paper: Footprint, source: str, step: str, quantity: int) -> Lines:
     return {
         (source, step, paper.scope, paper.stage, name, paper.reference): quantity * kg for name, kg in paper.kg.items()
     }
-
-
-def _library(document: Body, known_at: str | None) -> dict[str, Body]:
-    """The newest version of each factor that is known."""
-    known = [factor for factor in document.get("factors", ()) if is_known(factor, known_at)]
-    return {factor["factor_id"]: factor for factor in sorted(known, key=lambda one: one["version"])}
-
-
-@dataclass(frozen=True)
-class _Rate:
-    """Per unit, in kg x 10^12: by component, by gas under AR6 (as published where it is not split), masses."""
-
-    components: Mapping[str, int]
-    gases: Mapping[str, int]
-    masses: Mapping[str, int]
-    stage: str
-    reference: str
-
-
-def _rate(factor: Body, unit: str) -> _Rate:
-    ratio = converted(unit, factor["unit"])
-    assert ratio is not None, "the test's factors fit"
-    scale = ratio * FACTOR
-    whole = half_even(number(factor["value"]) * scale)
-    component = factor.get("component", "life_cycle")
-    parts = dict(part.split(":") for part in factor.get("parts", "").split()) or {component: factor["value"]}
-    shares = r1(whole, [half_even(number(parts[name]) * FACTOR) for name in sorted(parts)])
-    methane = f"ch4_{factor.get('ch4_origin', 'fossil')}"
-    told = {"co2_fossil": "co2_fossil_kg", methane: "ch4_kg", "n2o": "n2o_kg", "co2_biogenic": "co2_biogenic_kg"}
-    masses = {gas: number(factor[column]) for gas, column in told.items() if number(factor.get(column) or 0)}
-    gases = {gas: half_even(mass * number(AR6[gas]) * scale) for gas, mass in masses.items()}
-    return _Rate(
-        dict(zip(sorted(parts), shares, strict=True)),
-        gases if "n2o_kg" in factor else {"unsplit": whole},
-        {gas: half_even(mass * scale) for gas, mass in masses.items()},
-        STAGES.get(component, "production"),
-        f"{factor['factor_id']}@{factor['version']}",
-    )
 
 
 def _scope(component: str, own: int) -> str:
@@ -149,7 +162,7 @@ def _background(material: Body, library: Mapping[str, Body]) -> Footprint | None
     factor = library.get(material.get("factor", ""))
     if factor is None:
         return None
-    rate = _rate(factor, material["unit"])
+    rate = rate_of(factor, material["unit"])
     scope = _scope(factor.get("component", "life_cycle"), 3)
     kg = {"co2e": sum(rate.components.values())}
     kg |= {f"gas:{gas}": part for gas, part in rate.gases.items()}
@@ -158,56 +171,36 @@ def _background(material: Body, library: Mapping[str, Body]) -> Footprint | None
     return Footprint(rate.reference, kg, "3.1" if scope == "3" else scope, stage)
 
 
-class _Rates:
-    """What a unit of a source emits that entered in some hour."""
-
-    def __init__(self, document: Body, model: Body, library: Mapping[str, Body], known_at: str | None) -> None:
-        self.sources = {source["id"]: source for source in model["sources"]}
-        self.library = library
-        self.hours: dict[str, dict[int, Body]] = {}
-        self.versions: dict[str, int] = {}  # of a series as a whole: how many files of it are known
-        blocks = [block for block in document.get("factor_series", ()) if is_known(block, known_at)]
-        for block in sorted(blocks, key=lambda one: instant(one["known_at"]) if one.get("known_at") else 0):
-            hours = self.hours.setdefault(block["factor_id"], {})
-            self.versions[block["factor_id"]] = self.versions.get(block["factor_id"], 0) + 1
-            for at, direct, whole in block["rows"]:
-                is_whole = block["purpose"] == "footprint"
-                rest = number(whole) - number(direct)
-                parts = {"parts": f"generation:{direct} upstream:{rest}"} if is_whole and rest >= 0 else {}
-                component = "life_cycle" if is_whole else "generation"
-                name = {"factor_id": block["factor_id"], "unit": "kWh", "component": component}
-                hours[instant(at)] = {**name, "value": whole if is_whole else direct, **parts}
-
-    def at(self, source: str, entered_ms: int) -> _Rate | None:
-        body = self.sources[source]
-        if body["factor"] in self.hours:
-            factor = self.hours[body["factor"]].get(entered_ms // HOUR_MS * HOUR_MS)
-        else:
-            factor = self.library.get(body["factor"])
-        version = {"version": self.versions[body["factor"]]} if body["factor"] in self.versions else {}
-        return None if factor is None else _rate({**factor, **version}, body["unit"])
-
-
-def _posted(hours: Sequence[OracleHour], model: Body, rates: _Rates) -> dict[str, Lines]:
-    """Each batch's own postings, multiplied hour by hour."""
+def _posted(hours: Sequence[OracleHour], model: Body, rates: Rates, market: Market | None) -> dict[str, Lines]:
+    """Each batch's own postings, multiplied hour by hour, in all measures; a line names every factor behind it."""
     scopes = {source["id"]: source["scope"] for source in model["sources"]}
-    found: dict[str, Lines] = {}
-    for hour in hours:
-        for key, amount in hour.net.items():
-            rate = rates.at(key.source, key.entered_ms) if key.kind == "batch" else None
-            if rate is None:
-                continue
-            told: list[tuple[str, str, int]] = [
-                *((_scope(part, scopes[key.source]), "co2e", kg) for part, kg in rate.components.items()),
-                *((str(scopes[key.source]), f"gas:{gas}", kg) for gas, kg in rate.gases.items()),
-                *((str(scopes[key.source]), f"kg:{gas}", kg) for gas, kg in rate.masses.items()),
-            ]
-            lines: list[Lines] = [
-                {(key.source, key.step, scope, rate.stage, name, rate.reference): amount * kg}
-                for scope, name, kg in told
-            ]
-            found[key.id] = summed([found.get(key.id, {}), *lines])
-    return found
+    found: dict[str, dict[tuple[str, str, str, str, str], int]] = {}
+    names: dict[tuple[str, str, bool], set[tuple[str, int]]] = {}
+    postings = [(key, amount) for hour in hours for key, amount in hour.net.items() if key.kind == "batch"]
+    for key, amount in postings:
+        own, scope = rates.at(key.source, key.entered_ms), scopes[key.source]
+        told: list[tuple[str, str, int, Rate]] = []
+        if own is not None:
+            told += [(_scope(part, scope), "co2e", kg, own) for part, kg in own.components.items()]
+            told += [(str(scope), f"gas:{gas}", kg, own) for gas, kg in own.gases.items()]
+            told += [(str(scope), f"kg:{gas}", kg, own) for gas, kg in own.masses.items()]
+        bought = market.at(key.entered_ms) if market and key.source == market.source else own
+        if market and bought is not None:
+            told += [(_scope(part, scope), "market", kg, bought) for part, kg in bought.components.items()]
+        lines = found.setdefault(key.id, {})
+        for where, measure, kg, rate in told:
+            place = (key.source, key.step, where, rate.stage, measure)
+            lines[place] = lines.get(place, 0) + amount * kg
+            names.setdefault((key.id, key.source, measure == "market"), set()).update(rate.references)
+    return {
+        lot: {
+            (*place, ", ".join(f"{n}@{v}" for n, v in sorted(names[lot, place[0], place[4] == "market"]))): kg
+            for place, kg in lines.items()
+            if kg
+        }
+        for lot, lines in found.items()
+        if any(lines.values())
+    }
 
 
 __all__ = ["Key", "Product", "products"]

@@ -15,6 +15,8 @@ from oracle.oracle_time import instant
 
 # Nothing that is beyond this, in millionths in an hour, is believed of any meter, even if all its registers say so.
 HOUR_MAX = 2**53
+# No register holds more, in millionths of the meter's unit and in steps of the channel.
+REGISTER_MAX, VALUE_MAX = 2**60, 2**62
 
 
 @dataclass
@@ -71,7 +73,9 @@ def begins(meter: Mapping[str, Any], known: Mapping[str, Stream]) -> int | None:
     return min((max(known[b["channel"]].begins_ms, _from(b)) for b in bindings), default=None)
 
 
-def meter_hour(plant: Plant, meter: Mapping[str, Any], known: Mapping[str, Stream], hour: Hour) -> list[Bucket]:
+def meter_hour(
+    plant: Plant, meter: Mapping[str, Any], known: Mapping[str, Stream], hour: Hour, wrong: set[tuple[str, str]]
+) -> list[Bucket]:
     """Each bucket is told by the channel that is bound as it begins."""
     blank = counter_hour([], Fraction(1), 0, hour)
     buckets = []
@@ -80,6 +84,7 @@ def meter_hour(plant: Plant, meter: Mapping[str, Any], known: Mapping[str, Strea
         told = blank if binding is None else _told(plant, meter, binding, known, hour)
         buckets.append(told[k])
     if max(bucket.amount for bucket in buckets) >= HOUR_MAX // len(buckets):
+        wrong.add(("amount-impossible", meter["id"]))
         return blank
     return buckets
 
@@ -89,23 +94,20 @@ def _told(
 ) -> list[Bucket]:
     """The hour as one channel tells it."""
     stream = known.get(binding["channel"])
-    if stream is None:
+    is_level = stream is not None and stream.body["kind"] == "gauge" and stream.body["unit"] not in RATES
+    if stream is None or is_level:  # What told the level of a store that has gone tells no amount.
         return counter_hour([], Fraction(1), 0, hour)
     since_ms = max(_followed_since(meter, binding), plant.came.get((meter["id"], binding["channel"]), -(2**62)))
     place = (since_ms, str(binding.get("ratio", 1)), meter["id"], hour.start_ms)
     if place in stream.told:
         return stream.told[place]
-    kind, unit = stream.body["kind"], stream.body["unit"]
-    factor = converted(RATES[unit] if kind == "gauge" else unit, meter["unit"])
-    assert factor is not None, "channels of the test's documents convert"
-    step = factor * number(binding.get("ratio", 1)) * Fraction(MICRO, 10 ** stream.body["decimals"])
-    max_gap_ms = meter.get("max_gap_s", 300) * 1000
-    rated = Fraction(12, 10) * number(meter["rated_per_hour"]) * MICRO / step if meter.get("rated_per_hour") else None
-    if kind == "counter":
-        modulus = half_even(number(meter["wrap"]) * MICRO / step) if meter.get("wrap") else None
+    rules = _Rules(plant, meter["id"], binding, stream.body)
+    step, max_gap_ms = rules.of(binding, meter).step, meter.get("max_gap_s", 300) * 1000
+    values = [v for v in stream.values if v.t_ms > since_ms and rules.at(v.t_ms).can_be(v.value)]
+    if stream.body["kind"] == "counter":
         # An hour is accounted from its own readings and the four after it: what ends later is not known to it.
-        seen = bisect_right(stream.values, hour.end_ms, key=lambda value: value.t_ms) + 4
-        points = course([v for v in stream.values[:seen] if v.t_ms > since_ms], Believed(modulus, rated))
+        seen = bisect_right(values, hour.end_ms, key=lambda value: value.t_ms) + 4
+        points = course(values[:seen], lambda t_ms: rules.at(t_ms).believed)
         if meter.get("resolution"):
             ahead = stream.ahead.get(meter["id"], 0)
             # Power is followed from the hour in which its counter begins to tell anything.
@@ -117,14 +119,73 @@ def _told(
             buckets, stream.ahead[meter["id"]] = told
         else:
             buckets = counter_hour(points, step, max_gap_ms, hour)
-    elif kind == "gauge":
-        values = [v for v in stream.values if v.t_ms > since_ms and (rated is None or v.value <= rated)]
+    elif stream.body["kind"] == "gauge":
         buckets = gauge_hour(values, step, max_gap_ms, hour)
     else:
-        values = [v for v in stream.values if rated is None or v.value * Fraction(HOUR_MS, stream.period_ms) <= rated]
+        values = [v for v in stream.values if rules.of(binding, meter).can_be(v.value)]
         buckets = amount_hour(values, step, stream.period_ms, hour)
     stream.told[place] = buckets
     return buckets
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a binding says of a channel: millionths of the meter's unit in a step, values that can be, what is believed."""
+
+    step: Fraction
+    least: int
+    most: int
+    believed: Believed
+
+    def can_be(self, value: int) -> bool:
+        """All others are a device's way to say that it cannot read: they decide nothing."""
+        return self.least <= value <= self.most
+
+
+def rule_of(meter: Mapping[str, Any], binding: Mapping[str, Any], channel: Mapping[str, Any]) -> Rule:
+    kind, unit = channel["kind"], channel["unit"]
+    factor = converted(RATES[unit] if kind == "gauge" else unit, meter["unit"])
+    assert factor is not None, "channels of the test's documents convert"
+    step = factor * number(binding.get("ratio", 1)) * Fraction(MICRO, 10 ** channel["decimals"])
+    rated = Fraction(12, 10) * number(meter["rated_per_hour"]) * MICRO / step if meter.get("rated_per_hour") else None
+    if kind == "amount":
+        per_hour = Fraction(HOUR_MS, channel["period_s"] * 1000)
+        return Rule(step, 0, int(min(rated or REGISTER_MAX / step, REGISTER_MAX / step) / per_hour), Believed())
+    most = min(VALUE_MAX, int(REGISTER_MAX / step))
+    if kind == "gauge":
+        return Rule(step, -most, most if rated is None else min(most, int(rated)), Believed())
+    modulus = half_even(number(meter["wrap"]) * MICRO / step) if meter.get("wrap") else None
+    return Rule(step, 0, most, Believed(modulus, rated))
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """By which binding of a channel a reading is judged: until the one that asks holds, by that of its own instant."""
+
+    plant: Plant
+    meter: str
+    binding: Mapping[str, Any]
+    channel: Mapping[str, Any]
+
+    def of(self, binding: Mapping[str, Any], meter: Mapping[str, Any]) -> Rule:
+        return rule_of(meter, binding, self.channel)
+
+    def at(self, t_ms: int) -> Rule:
+        plant, binding = self.plant, self.binding
+        while plant.earlier and t_ms <= plant.from_ms and self._bindings(plant.earlier):
+            plant = plant.earlier
+            binding = self._bindings(plant)[-1]
+        several = self._bindings(plant)
+        if t_ms <= _from(binding) or plant is not self.plant:
+            binding = next(
+                (b for b in several if t_ms <= (instant(b["valid_to"]) if b.get("valid_to") else 2**62)), binding
+            )
+        return self.of(binding, plant.meters[self.meter])
+
+    def _bindings(self, plant: Plant) -> list[Mapping[str, Any]]:
+        """Those of the channel, in order of time."""
+        bindings = plant.meters.get(self.meter, {"bindings": ()})["bindings"]
+        return sorted((b for b in bindings if b["channel"] == self.channel["channel"]), key=_from)
 
 
 def _power(
@@ -134,12 +195,9 @@ def _power(
     stream = known.get(binding.get("power", ""))
     if stream is None:
         return None
-    factor = converted(RATES[stream.body["unit"]], meter["unit"])
-    assert factor is not None, "channels of the test's documents convert"
-    step = factor * number(binding.get("ratio", 1)) * Fraction(MICRO, 10 ** stream.body["decimals"])
-    rated = Fraction(12, 10) * number(meter["rated_per_hour"]) * MICRO / step if meter.get("rated_per_hour") else None
-    values = [v for v in stream.values if v.t_ms > since_ms and (rated is None or v.value <= rated)]
-    return Power(values, step, meter.get("max_gap_s", 300) * 1000)
+    rule = rule_of(meter, binding, stream.body)
+    values = [v for v in stream.values if v.t_ms > since_ms and rule.can_be(v.value)]
+    return Power(values, rule.step, meter.get("max_gap_s", 300) * 1000)
 
 
 def _followed_since(meter: Mapping[str, Any], binding: Mapping[str, Any]) -> int:

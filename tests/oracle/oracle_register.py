@@ -3,7 +3,7 @@
 `reference`: a fall is believed when the register goes on from there. Until then it is a moment (zero, time-out) or a dip.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -37,14 +37,18 @@ class Believed:
     per_hour: Fraction | None = None
 
 
-def course(values: Sequence[Value], believed: Believed) -> list[Point]:
-    """The good readings. A reading that leaves the course is decided by the three after it; until then nothing is known."""
+def course(values: Sequence[Value], beliefs: Callable[[int], Believed]) -> list[Point]:
+    """The good readings. A reading that leaves the course is decided by the three after it; until then nothing is known.
+
+    `beliefs` are those of an instant: a reading is judged, and a suspect decided, by those of its own.
+    """
     first = values[0] if values else Value(0, 0)
     points = [Point(first.t_ms, first.value, first.quality) for _ in values[:1]]
     base, total, moved_ms, was_never_else, at = first.value, first.value, first.t_ms, True, 1
     old: tuple[int, int, int] | None = None  # value, total, time before a fall to zero, while nothing was counted since
     while at < len(values):
         value, after = values[at], values[at + 1 : at + 4]
+        believed = beliefs(value.t_ms)
         at += 1
         if old is not None and _is_back(value, *old[::2], believed):
             total, base, moved_ms = old[1] + max(0, value.value - old[0]), max(old[0], value.value), value.t_ms

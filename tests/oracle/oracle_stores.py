@@ -35,6 +35,7 @@ class Draw:
     charged: int
     passing: int
     is_unread: bool
+    held: int
 
     @property
     def staying(self) -> int:
@@ -62,9 +63,9 @@ def draw(store: Mapping[str, Any], before: list[Layer] | None, charged: int, dra
         missing -= out.amount
         gone.append(out.content)
         kept += [stays] if stays.amount else []
-    return Draw(
-        gathered(gone), kept, charged, min(missing, charged), is_unread and bool(store.get("level")) and not level
-    )
+    is_unread = is_unread and bool(store.get("level")) and not level
+    held = sum(layer.amount for layer in layers)
+    return Draw(gathered(gone), kept, charged, min(missing, charged), is_unread, held)
 
 
 def _one_if_mixed(store: Mapping[str, Any], layers: list[Layer]) -> list[Layer]:

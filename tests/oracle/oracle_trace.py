@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from oracle.oracle_flows import EdgeHour
-from oracle.oracle_numbers import ESTIMATED, MEASURED, r1
+from oracle.oracle_numbers import ESTIMATED, MEASURED, MICRO, r1
 from oracle.oracle_plant import Edge, Network, Plant
 from oracle.oracle_sharing import Content, Held, Row, Sharing, add
 from oracle.oracle_stores import Draw, Known, Layer, Parts, close, draw
@@ -21,6 +21,7 @@ class Traced:
     stock: Held = field(default_factory=dict)
     stores: dict[str, list[Layer]] = field(default_factory=dict)
     lost: dict[str, Parts] = field(default_factory=dict)
+    wrong: set[tuple[str, str]] = field(default_factory=set)
 
 
 def trace_hour(
@@ -54,6 +55,7 @@ def trace_hour(
         sharing = Sharing(network, group, wide, traced.along, traced.missing_ms, generators, hour_ms)
         traced.stock |= sharing.work({pool: stock.get(pool, {}) for pool in group.pools})
     for store, one in draws.items():
+        _doubt(plant, flows, store, one, levels.get(store), traced.wrong)
         entered = _entered(network.taken(store), wide, traced)
         traced.stores[store], lost = close(plant.stores[store], one, entered, levels.get(store), hour_ms)
         traced.lost |= {store: lost} if lost else {}
@@ -74,6 +76,23 @@ def _give_out(edges: list[Edge], one: Draw, flows: Mapping[int, EdgeHour], trace
             for k, part in enumerate(r1(share, flows[edge.index].amount)):
                 if part:
                     add(traced.along[edge.index][k], row, part, min(quality, worst))
+
+
+def _doubt(
+    plant: Plant,
+    flows: Mapping[int, EdgeHour],
+    store: str,
+    one: Draw,
+    level: Known | None,
+    wrong: set[tuple[str, str]],
+) -> None:
+    """More came out than was held and came in (by a thousandth of a unit); more is there than the balance, by 1 %."""
+    drawn = sum(sum(flows[edge.index].amount) for edge in plant.network.given(store))
+    if drawn - one.held - one.charged > MICRO // 1000:
+        wrong.add(("store-overdrawn", store))
+    balance = sum(layer.amount for layer in one.kept) + one.staying
+    if level is not None and level[0] - balance > max(level[0] // 100, MICRO):
+        wrong.add(("disagreement", store))
 
 
 def _by_row(parts: Parts) -> Content:

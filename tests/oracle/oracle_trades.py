@@ -31,7 +31,7 @@ def trades(draw: st.DrawFn) -> Body:
         values = [f"{chance.randrange(10**6) / 1000:.3f}" for _ in range(2)]
         rows = [[format_instant(START_MS + (n + 1) * HOUR_MS), value] for n, value in enumerate(values)]
         readings.append({"channel": channel, "rows": rows})
-    events = [*_jobs(chance), *_trade(chance)]
+    events = [*_jobs(chance), *_trade(chance), *_certificates(chance)]
     events = [{"source": "mes", "event_id": f"e{n}", "revision": 1, **event} for n, event in enumerate(events)]
     told = [dict(event) for event in untidy(chance, events)]
     for event in told:
@@ -82,7 +82,28 @@ def _model(chance: random.Random) -> Body:
             {**_named("gold"), "unit": "kg"},
         ],
         "product_rules": chance.choice(("iso-14067", "pact-v3")),
+        **({"market": _market(chance)} if "grid" in used and chance.randrange(2) else {}),
     }
+
+
+def _market(chance: random.Random) -> Body:
+    contracts: list[Body] = [
+        {**_named(name), "factor": f"own.{name}"} for name in ("hydro", "wind") if chance.randrange(4)
+    ]
+    return {"source": "grid", "contracts": contracts, "residual": chance.choice(("", "own.residual"))}
+
+
+def _certificates(chance: random.Random) -> list[Body]:
+    """Of whole and of part hours, more than was used in some; one of them is of no contract."""
+    events: list[Body] = []
+    for _ in range(chance.choice((0, 1, 2, 4))):
+        from_ms = START_MS + chance.randrange(-4, 8) * HOUR_MS // 4
+        to_ms = from_ms + chance.choice((1, 900_000, HOUR_MS, HOUR_MS, 2 * HOUR_MS, 5 * HOUR_MS))
+        body: Body = {"contract": chance.choice(("hydro", "wind", "wind", "sun"))}
+        body |= {"amount": chance.choice(("0.000007", 3, "333.333333", 700, "5e3")), "from": format_instant(from_ms)}
+        body |= {"to": format_instant(to_ms), **chance.choice(({}, {"unit": "MWh"}, {"unit": "MJ"}))}
+        events.append({"kind": "certificate", "at": _at(chance), "body": body})
+    return events
 
 
 def _named(name: str) -> Body:
@@ -106,6 +127,17 @@ def _factors(chance: random.Random) -> list[Body]:
             "unit": "kg",
             "component": chance.choice(("material", "transport")),
         },
+    ]
+    rows += [
+        {
+            "factor_id": "own.wind",
+            "version": 1,
+            "value": "0.012",
+            "unit": "kWh",
+            "parts": "generation:0.005 upstream:0.007",
+        },
+        {"factor_id": "own.hydro", "version": 1, "value": "24.123456789", "unit": "MWh"},
+        {"factor_id": "own.residual", "version": 1, "value": "0.6123456789", "unit": "kWh", "component": "generation"},
     ]
     for row in rows[: chance.randrange(3)]:
         later = {"version": 2, "value": "3.000000000007", "known_at": format_instant(START_MS + HOUR_MS)}

@@ -10,6 +10,7 @@ from oracle.oracle_jobs import Account, Slice, account_of, slices
 from oracle.oracle_numbers import HOUR_MS, MEASURED, r1
 from oracle.oracle_plant import Plant
 from oracle.oracle_stores import Parts
+from oracle.oracle_time import Calendar, Window
 
 Ran = Mapping[str, Sequence[Slice]]
 
@@ -35,17 +36,18 @@ class Move:
 
 @dataclass
 class Windows:
-    """Everything that waits, and all slices of time of each work unit since accounting began."""
+    """Everything that waits, and by calendar what each work unit did since it stands behind a place with that calendar."""
 
     plant: Plant
     made: Production
     waiting: list[Waiting] = field(default_factory=list)
-    ran: dict[str, list[Slice]] = field(default_factory=dict)
+    ran: dict[tuple[Calendar, str], list[Slice]] = field(default_factory=dict)
 
-    def end_hour(self, hour_ms: int, until_ms: int, ran: Ran) -> tuple[list[Move], dict[str, int]]:
+    def end_hour(
+        self, hour_ms: int, until_ms: int, ran: Ran, wrong: set[tuple[str, str]]
+    ) -> tuple[list[Move], dict[str, int]]:
         """Ends the windows that end in an hour: what is moved, and the unknown time that goes with it by batch."""
-        for unit, several in ran.items():
-            self.ran.setdefault(unit, []).extend(several)
+        self._begin_hour(ran)
         moves: list[Move] = []
         missing_ms: dict[str, int] = {}
         for place, (calendar, driver) in self.plant.idle.items():
@@ -53,11 +55,13 @@ class Windows:
                 if window.end_ms > min(to_ms, until_ms):
                     continue
                 mine = [w for w in self.waiting if w.account.id == place and w.at_ms < window.end_ms]
-                worked = self._worked(place, window.start_ms, window.end_ms)
+                mine = [w for w in mine if w.parts or w.missing_ms]
+                worked = self._worked(place, calendar, window)
                 if not mine or not (worked or window.ends_month):
                     continue  # carried on
                 self.waiting = [w for w in self.waiting if w not in mine]
-                weights = _weights(self.made, driver, worked)
+                weights = _weights(self.made, driver, worked, wrong)
+                wrong |= set() if worked else {("overhead", place)}
                 for account in sorted({w.account for w in mine}):
                     takers = weights or {Account("overhead", place, account.unit, account.step): Fraction(1)}
                     moves += _divided(account, [w.parts for w in mine if w.account == account], takers)
@@ -66,9 +70,19 @@ class Windows:
                         missing_ms[batch] = missing_ms.get(batch, 0) + unknown
         return moves, missing_ms
 
-    def _worked(self, place: str, from_ms: int, to_ms: int) -> dict[Account, int]:
-        several = [part for unit in self.plant.units_behind(place) for part in self.ran.get(unit, ())]
-        return processing_ms(several, from_ms, to_ms)
+    def _begin_hour(self, ran: Ran) -> None:
+        """What a plant without a rule for it knows nothing of: what waited stays where it is, a window begins anew."""
+        self.waiting = [one for one in self.waiting if one.account.id in self.plant.idle]
+        calendars = {calendar for calendar, _ in self.plant.idle.values()}
+        self.ran = {of: several for of, several in self.ran.items() if of[0] in calendars}
+        for calendar in calendars:
+            places = [place for place, (own, _) in self.plant.idle.items() if own == calendar]
+            for unit in {unit for place in places for unit in self.plant.units_behind(place)}:
+                self.ran.setdefault((calendar, unit), []).extend(ran[unit])
+
+    def _worked(self, place: str, calendar: Calendar, window: Window) -> dict[Account, int]:
+        several = [part for unit in self.plant.units_behind(place) for part in self.ran.get((calendar, unit), ())]
+        return processing_ms(several, window.start_ms, window.end_ms)
 
 
 def processing_ms(several: Iterable[Slice], from_ms: int, to_ms: int) -> dict[Account, int]:
@@ -82,12 +96,16 @@ def processing_ms(several: Iterable[Slice], from_ms: int, to_ms: int) -> dict[Ac
     return found
 
 
-def _weights(made: Production, driver: str, worked: Mapping[Account, int]) -> dict[Account, Fraction]:
+def _weights(
+    made: Production, driver: str, worked: Mapping[Account, int], wrong: set[tuple[str, str]]
+) -> dict[Account, Fraction]:
     if driver == "equal":
         return {account: Fraction(1) for account in worked}
     if driver == "processing_time":
         return {account: Fraction(time_ms) for account, time_ms in worked.items()}
-    return {account: Fraction(made.quantity(account.id, DRIVER_UNITS[driver]) or 0) for account in worked}
+    known = {account: made.quantity(account.id, DRIVER_UNITS[driver]) for account in worked}
+    wrong |= {("driver-missing", account.id) for account, quantity in known.items() if quantity is None}
+    return {account: Fraction(quantity or 0) for account, quantity in known.items()}
 
 
 def _divided(giver: Account, several: Sequence[Parts], takers: Mapping[Account, Fraction]) -> list[Move]:
@@ -114,7 +132,7 @@ class Entered:
     waiting: list[Waiting]
 
 
-def enter_activity(plant: Plant, made: Production, activity: Activity) -> Entered:
+def enter_activity(plant: Plant, made: Production, activity: Activity, wrong: set[tuple[str, str]]) -> Entered:
     """Over the jobs that processed in its span, by the events alone; else it waits at its place, or is overhead."""
     several = [
         part
@@ -122,7 +140,7 @@ def enter_activity(plant: Plant, made: Production, activity: Activity) -> Entere
         for part in slices(made, unit, activity.from_ms, activity.to_ms, ())
     ]
     driver = plant.idle[activity.place][1] if activity.place in plant.idle else "processing_time"
-    weights = _weights(made, driver, processing_ms(several, activity.from_ms, activity.to_ms))
+    weights = _weights(made, driver, processing_ms(several, activity.from_ms, activity.to_ms), wrong)
     part, waiting = (activity.source, activity.hour_ms, MEASURED), list[Waiting]()
     if not weights:
         unit = plant.units.get(activity.place)
@@ -130,6 +148,8 @@ def enter_activity(plant: Plant, made: Production, activity: Activity) -> Entere
         place = activity.place or plant.site
         account = Account(kind, place, unit.id, unit.step) if unit else Account(kind, place)
         weights = {account: Fraction(1)}
+        if kind == "overhead":
+            wrong.add(("overhead", activity.place or "site"))
         if kind == "idle":
             waiting.append(Waiting(account, activity.to_ms - 1, {part: activity.amount}))
     names = sorted(weights)

@@ -9,7 +9,7 @@ from random_plants import HOURS, UNHURRIED, Facts, courses, facts, productions
 
 from plantprint.account import HourAccount
 from plantprint.facts import Reading
-from plantprint.production import reduce_events
+from plantprint.production_book import reduce_events
 from plantprint.stores import contents
 
 

@@ -10,7 +10,8 @@ from plantprint.account import EMPTY_CARRY, HourAccount, account_meters, account
 from plantprint.facts import ProductionEvent, Quality
 from plantprint.intervals import MeterHour
 from plantprint.plant.graph import PlantGraph
-from plantprint.production import Production, reduce_events
+from plantprint.production import Production
+from plantprint.production_book import reduce_events
 
 Hours = list[dict[str, MeterHour]]
 qualities = st.sampled_from([Quality.MEASURED] * 5 + [Quality.ESTIMATED, Quality.MISSING])

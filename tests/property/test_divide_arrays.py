@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from parts import missing
 
@@ -60,7 +60,6 @@ small = st.integers(-(2**50), 2**50) | st.integers(-1000, 1000)
 parts = st.integers(0, 2**58) | st.integers(0, 3) | st.integers(0, 10**12)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(small, st.tuples(parts, parts, parts)) | related.map(_alike), min_size=1, max_size=4))
 def test_the_compiled_kernel_gives_the_same_integers(cases: list[tuple[int, tuple[int, ...]]]) -> None:
     kernel = compiled_shares()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mqtt_support import GOLDEN, NOON_MS, Desk, desk
 
@@ -22,7 +22,6 @@ from plantprint_edge.payloads.paths import parse_path, topic_of
 from plantprint_edge.payloads.sparkplug import parse_sparkplug
 from plantprint_edge.payloads.times import read_time
 
-fuzz = settings(deadline=None)
 # A value that each mapping is sure to know, by a device that its topics can name.
 WANTED = {
     "acrel": ("d/m", "wh"), "alibaba_thing_model": ("d/d", "EPI"), "cet_gateway": ("hall", "EPI"),
@@ -87,13 +86,11 @@ def test_every_mapping_is_tried() -> None:
     assert tuple(WANTED) == mapping_ids()
 
 
-@fuzz
 @given(st.sampled_from(TOPICS), BODIES, st.booleans())
 def test_any_json_on_any_topic(every: Desk, topic: tuple[str, int], body: Any, retained: bool) -> None:
     check(every, topic[0], json.dumps(body).encode(), retained=retained)
 
 
-@fuzz
 @given(st.sampled_from(TOPICS), st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_on_any_topic(every: Desk, topic: tuple[str, int], payload: bytes) -> None:
     check(every, topic[0], payload)
@@ -111,13 +108,11 @@ SHAPES = {
 SCALARS = LEAVES | st.sampled_from(["12.5 kWh", "7 Wh", "1 furlong", "2025-11-25T13:00:00"])
 
 
-@fuzz
 @given(st.sampled_from(list(SHAPES)), SCALARS, SCALARS)
 def test_any_time_and_value_in_the_right_place(every: Desk, topic: str, time: Any, value: Any) -> None:
     check(every, topic, (SHAPES[topic] % (json.dumps(time), json.dumps(value))).encode())
 
 
-@fuzz
 @given(
     st.sampled_from(list(GOLDEN)), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6),
     st.integers(0, 400), st.sampled_from([t for t, i in TOPICS if t.startswith("spBv1.0")]),
@@ -137,7 +132,6 @@ def test_any_damage_to_sparkplug_bytes(
         assert len(parse_sparkplug(bytes(body)).metrics) <= Limits().values_max
 
 
-@fuzz
 @given(st.text(alphabet='meter,id=1. \\"\n#ti-eE+9é', max_size=80))
 def test_any_line_protocol(text: str) -> None:
     with suppress(PayloadError):
@@ -145,7 +139,6 @@ def test_any_line_protocol(text: str) -> None:
             assert point["fields"]
 
 
-@fuzz
 @given(BODIES, st.sampled_from(["auto", "rfc3339", "s", "ms", "us", "ns", "%Y%m%d%H%M%S", "%d.%m.%y %H:%M"]))
 def test_any_time(found: Any, time_format: str) -> None:
     body = json.loads(json.dumps(found), parse_float=Decimal)
@@ -153,7 +146,6 @@ def test_any_time(found: Any, time_format: str) -> None:
         assert isinstance(read_time(body, time_format, None, NOON_MS), int)
 
 
-@fuzz
 @given(BODIES, st.integers(0, 12), st.sampled_from(["Wmin", "kWh", "MWh"]))
 def test_any_number(found: Any, decimals: int, unit: str) -> None:
     body = json.loads(json.dumps(found), parse_float=Decimal)
@@ -164,7 +156,6 @@ def test_any_number(found: Any, decimals: int, unit: str) -> None:
         assert -INT64_MAX <= at_decimals(number, factor, decimals) <= INT64_MAX
 
 
-@fuzz
 @given(BODIES, st.sampled_from(["values.*", "*.*.*", "values.{a}.{a}", "$.params.emdata:{n}.total_act", "*.value", ""]))
 def test_any_body_has_no_more_at_a_path_than_it_has_leaves(body: Any, path: str) -> None:
     read = parse_json(json.dumps(body).replace("NaN", "1").replace("-Infinity", "1").replace("Infinity", "1").encode())

@@ -161,9 +161,7 @@ class Plant(RuleBasedStateMachine):
         assert {(c.epoch, c.seq) for c in self.chunks} == self.acked
 
 
-Plant.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Plant.TestCase.settings = settings(max_examples=150, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 TestPlant: Any = Plant.TestCase
 
 

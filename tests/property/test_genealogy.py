@@ -98,7 +98,7 @@ def test_rework_loops_agree_with_walking_around_them(case: Case) -> None:
 
 
 @given(genealogies(coproducts=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_bw2calc_agrees_on_the_linear_system(case: Case) -> None:
     """Technosphere: what a lot puts out, minus what it takes of others; demand: one unit of each lot in turn."""
     case = Case(

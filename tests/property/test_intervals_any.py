@@ -25,7 +25,7 @@ def anything(draw: st.DrawFn) -> list[Reading]:
 
 
 @given(anything(), CHANNELS | st.sampled_from((60, 900, 7200)).map(an_amount), METERS, st.sampled_from((60, 3600)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_an_hour_is_sound_whatever_comes(
     readings: list[Reading], channel: Channel, meter: Meter, bucket_s: int
 ) -> None:

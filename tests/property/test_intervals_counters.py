@@ -42,7 +42,7 @@ def register_at(course: Sequence[Accepted], t_ms: int, scale: Fraction) -> int:
 
 
 @given(registers(HOURS), UNITS, st.sampled_from(BUCKETS_S))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_bucket_is_the_difference_of_the_rounded_register(
     readings: list[Reading], unit: tuple[str, int, str], bucket_s: int
 ) -> None:
@@ -59,7 +59,7 @@ def test_every_bucket_is_the_difference_of_the_rounded_register(
 
 
 @given(registers(HOURS), UNITS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_total_telescopes_and_missing_is_what_no_stretch_covers(
     readings: list[Reading], unit: tuple[str, int, str]
 ) -> None:
@@ -75,7 +75,7 @@ def test_total_telescopes_and_missing_is_what_no_stretch_covers(
 
 
 @given(faulty_registers(HOURS), st.sampled_from(BUCKETS_S), st.none() | st.just("40"))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_hour_by_hour_equals_all_at_once_whatever_the_faults(
     readings: list[Reading], bucket_s: int, rated: str | None
 ) -> None:
@@ -97,7 +97,7 @@ def test_hour_by_hour_equals_all_at_once_whatever_the_faults(
 
 
 @given(registers(2), st.integers(0, 2**40), st.none() | st.just("100000"))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_quick_way_equals_the_close_look(readings: list[Reading], offset: int, rated: str | None) -> None:
     first, *rest = readings
     base = CounterState(first.t_ms, first.value, offset, since_ms=first.t_ms, quality=first.quality)
@@ -114,7 +114,7 @@ def test_the_quick_way_equals_the_close_look(readings: list[Reading], offset: in
 
 
 @given(faulty_registers(HOURS))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_carried_state_survives_json(readings: list[Reading]) -> None:
     for _, state, _ in hours(a_counter(), a_meter(), readings, count=HOURS):
         if state is not None:

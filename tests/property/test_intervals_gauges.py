@@ -37,7 +37,7 @@ def pieces_of(readings: list[Reading], max_gap_ms: int) -> list[tuple[int, int, 
 
 
 @given(rates(HOURS), st.sampled_from(BUCKETS_S), st.sampled_from((10, 300, 3600, 86_400)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_buckets_are_the_rounded_areas_of_straight_pieces(readings: list[Reading], bucket_s: int, gap_s: int) -> None:
     pieces = pieces_of(readings, gap_s * 1000)
     done = list(hours(a_gauge(), a_meter(max_gap_s=gap_s), readings, count=HOURS, bucket_s=bucket_s))
@@ -53,7 +53,7 @@ def test_buckets_are_the_rounded_areas_of_straight_pieces(readings: list[Reading
     st.sampled_from((60, 900, 3600, 7200)),
     st.sampled_from(BUCKETS_S),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_periods_inside_keep_their_exact_sum(
     gaps_and_values: list[tuple[int, int]], period_s: int, bucket_s: int
 ) -> None:

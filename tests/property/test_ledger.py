@@ -10,7 +10,7 @@ from random_plants import HOURS, UNHURRIED, Facts, facts
 from plantprint.account import EMPTY_CARRY, Carry, account_hour
 from plantprint.facts import Reading
 from plantprint.ledger import Net, Posting, PostingKey, corrections, net
-from plantprint.production import reduce_events
+from plantprint.production_book import reduce_events
 
 NOW = HOUR + HOURS * HOUR_MS
 

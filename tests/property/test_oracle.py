@@ -101,7 +101,7 @@ def test_a_meters_buckets_equal_those_of_the_oracle(document: Body) -> None:
     bucket_ms, plant = model["bucket_s"] * 1000, Plant(model)
     with leave(document):
         for hour in product_hours(document):
-            told = meter_hour(plant, model["meters"][0], known, Hour(hour.hour_ms, bucket_ms, until_ms))
+            told = meter_hour(plant, model["meters"][0], known, Hour(hour.hour_ms, bucket_ms, until_ms), set())
             buckets = hour.meters["m"]
             assert buckets.amount.tolist() == [bucket.amount for bucket in told]
             assert buckets.quality.tolist() == [bucket.quality for bucket in told]

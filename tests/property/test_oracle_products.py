@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from oracle.oracle_account import account_document
 from oracle.oracle_compare import leave, plain, product_accounts, tried
-from oracle.oracle_products import Product, products
+from oracle.oracle_products import REASONS, Product, products
 from oracle.oracle_trades import trades
 
 from plantprint.neutral.run import Accounts
@@ -35,3 +35,4 @@ def _assert_equal(accounts: Accounts, wanted: Mapping[str, Product]) -> None:
             assert {tuple(key): kg for key, kg in lines.items() if kg} == expected, lot
         assert got.quantity_micro == product.good, lot
         assert got.judged.primary_share == product.primary, lot
+        assert {(one.code, one.place) for one in got.reasons if one.code in REASONS} == product.reasons, lot

@@ -1,14 +1,18 @@
 """Production events: neither order nor repetition of events changes what they say."""
 
+from dataclasses import fields
 from itertools import pairwise
 
-from accounting_cases import make_graph
+from accounting_cases import difference, make_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import HOUR_0, production_events
 
 from plantprint.facts import ProductionEvent
-from plantprint.production import STATES, reduce_events
+from plantprint.production import STATES, Facts
+from plantprint.production_book import ProductionBook, reduce_events
+from plantprint.production_events import EventBook
+from plantprint.times import format_instant
 
 GRAPH = make_graph([("grid", "u1", "a")], work_units=["u1"], rules={"dyeing": "weight", "press": "exclusive"})
 
@@ -45,4 +49,40 @@ def test_withdrawing_everything_leaves_nothing(events: list[ProductionEvent]) ->
         if e.kind != "withdraw"
     ]
     production = reduce_events([*events, *gone], GRAPH)
-    assert (production.jobs, production.states, production.shipments, production.batches) == ((), (), (), {})
+    assert (production.jobs, production.states, production.shipments, dict(production.batches)) == ((), (), (), {})
+
+
+ACTIVITIES = st.builds(
+    lambda event_id, source, amount, span, revision: ProductionEvent(
+        source,
+        event_id,
+        revision,
+        "activity",
+        HOUR_0,
+        {"source": "grid", "amount": amount, "unit": "kWh", "work_unit": "u1"}
+        | {name: format_instant(HOUR_0 + minute * 60_000) for name, minute in zip(("from", "to"), span, strict=True)},
+    ),
+    st.sampled_from(("1", "2", "3")),
+    st.sampled_from(("mes", "erp")),
+    st.sampled_from((5, "12.5", "x")),
+    st.tuples(st.integers(0, 60), st.integers(30, 90)),
+    st.integers(0, 2),
+)
+
+
+@given(st.data())
+@settings(max_examples=50, deadline=None)
+def test_events_in_pieces_say_what_all_say_at_once_and_the_difference_told_is_exact(data: st.DataObject) -> None:
+    """Whatever the order, with revisions, withdrawals before their targets, and events that are known already."""
+    events, book = EventBook(), ProductionBook(GRAPH)
+    known: list[ProductionEvent] = []
+    for piece in data.draw(st.lists(st.lists(production_events() | ACTIVITIES, max_size=6), max_size=9)):
+        known += piece
+        again = data.draw(st.lists(st.sampled_from(known), max_size=2)) if known else []
+        before = book.production
+        told = book.follow(events, events.add([*again, *piece]))
+        assert book.production == reduce_events(known, GRAPH)
+        seen = difference(before, book.production)
+        for side, other in ((told.gone, seen.gone), (told.came, seen.came)):
+            for kind in fields(Facts):
+                assert sorted(getattr(side, kind.name)) == getattr(other, kind.name), kind.name

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plantprint.proven import proven_shares
@@ -42,7 +42,6 @@ def _running(values: list[Fraction]) -> list[Fraction]:
     return [sum(values[: end + 1], Fraction(0)) for end in range(len(values))]
 
 
-@settings(deadline=None)
 @given(st.data(), st.integers(2, 3), st.integers(1, 4))
 def test_what_is_proven_is_exact_and_adds_up(data: st.DataObject, pools: int, edges: int) -> None:
     ways = [[data.draw(weights) if end != pool else 0 for end in range(pools + edges)] for pool in range(pools)]

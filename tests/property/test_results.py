@@ -193,7 +193,7 @@ errors = st.floats(0, 0.3)
     st.fixed_dictionaries({"m1": st.floats(0, 0.1), "m2": st.floats(0, 0.1)}),
     st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_monte_carlo_agrees_in_standard_deviation_within_two_percent(
     kg: dict[str, float],
     factors: dict[str, float],

@@ -10,7 +10,9 @@ from random_plants import UNHURRIED, WINDOWED_HOURS, Windowed, windowed
 
 from plantprint.account import EMPTY_CARRY, HourAccount, account_meters
 from plantprint.facts import ProductionEvent
-from plantprint.production import Production, reduce_events
+from plantprint.production import Production
+from plantprint.production_book import ProductionBook, reduce_events
+from plantprint.production_events import EventBook
 from plantprint.settlement import reaches_back_ms, touched_spans
 from plantprint.times import hour_floor
 
@@ -78,8 +80,12 @@ class Live:
     def __init__(self, case: Windowed) -> None:
         self.case = case
         self.known: list[ProductionEvent] = []
-        self.made: Production = reduce_events((), case.graph)
+        self.events, self.book = EventBook(), ProductionBook(case.graph)
         self.hours: dict[int, HourAccount] = {}
+
+    @property
+    def made(self) -> Production:
+        return self.book.production
 
     def settle(self, hour_ms: int, until_ms: int) -> HourAccount:
         before = self.hours.get(hour_ms - HOUR_MS)
@@ -93,8 +99,8 @@ class Live:
     def learn(self, late: Sequence[ProductionEvent], *, restarted: bool) -> None:
         """Works late events in: only touched hours, and on from each until its carry equals the one there was."""
         old, self.known = self.made, [*self.known, *late]
-        self.made = reduce_events(self.known, self.case.graph)
-        spans = touched_spans(self.case.graph, old, self.made, FAR_MS)
+        difference = self.book.follow(self.events, self.events.add(late))
+        spans = touched_spans(self.case.graph, old, self.made, difference, FAR_MS)
         if restarted and late:
             span = (min(event.at_ms for event in late), max(event.at_ms for event in late))
             spans = [(reaches_back_ms(self.case.graph, self.made, self.known, span), FAR_MS)]

@@ -7,16 +7,16 @@ them in a database. The truth is integrated from the physics by code that shares
 import random
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from ledger_rig import Rig
 
+from plantprint.divide_arrays import Ints
 from plantprint.facts import Channel, Reading
 from plantprint.quantities import MICRO
-from plantprint.work_units import Share, shares_of
+from plantprint.segment_sums import Parts, allocate_totals
 from plantprint_collector import store
 from plantprint_simulators.meters import METERS
 from plantprint_simulators.physics import Totals
@@ -111,30 +111,29 @@ def test_every_batch_and_source_is_within_its_bound(database_url: str) -> None:
     assert beyond_bounds(found, to_s) == []
 
 
-def _off_by_a_tenth(shares: list[Share]) -> list[Share]:
+def _off_by_a_tenth(amounts: Ints) -> Ints:
     """A tenth of what each account of a machine gets goes to the next one: conserved, and wrong."""
-    amounts = np.array([share.amount for share in shares])
     moved = amounts // 10
-    wrong = amounts - moved + np.roll(moved, 1, axis=0)
-    return [share._replace(amount=amount) for share, amount in zip(shares, wrong.tolist(), strict=True)]
+    return amounts - moved + np.roll(moved, 1, axis=0)
 
 
-def _swapped(shares: list[Share]) -> list[Share]:
+def _swapped(amounts: Ints) -> Ints:
     """Two accounts of a machine get each other's amounts."""
-    if len(shares) < 2:
-        return shares
-    one, other = shares[:2]
-    return [one._replace(account=other.account), other._replace(account=one.account), *shares[2:]]
+    return np.concatenate([amounts[1::-1], amounts[2:]])
 
 
 @pytest.mark.parametrize("mistake", [_off_by_a_tenth, _swapped])
 def test_one_planted_error_in_allocation_turns_it_red(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[list[Share]], list[Share]]
+    database_url: str, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[Ints], Ints]
 ) -> None:
     """Nothing else notices: it is conserved, and the auditor's recompute agrees with it."""
 
-    def wrong(*arguments: Any) -> list[Share]:
-        return mistake(shares_of(*arguments))
+    def wrong(amount: Ints, bucket_ms: int, parts: Parts) -> Ints:
+        shares = allocate_totals(amount, bucket_ms, parts)
+        machine = np.repeat(parts.unit, parts.counts)
+        for unit in np.unique(machine).tolist():
+            shares[machine == unit] = mistake(shares[machine == unit])
+        return shares
 
-    monkeypatch.setattr("plantprint.work_units.shares_of", wrong)
+    monkeypatch.setattr("plantprint.work_units.allocate_totals", wrong)
     assert len(beyond_bounds(ledger(database_url, FIRST_HOUR_S), FIRST_HOUR_S)) > 10

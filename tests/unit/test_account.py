@@ -18,10 +18,12 @@ from accounting_cases import (
 
 from plantprint import account
 from plantprint.account import EMPTY_CARRY, Carry, HourAccount, account_hour
+from plantprint.divide_arrays import Ints
 from plantprint.facts import Issue, Quality
 from plantprint.intervals import MeterHour
 from plantprint.ledger import PostingKey
 from plantprint.production import Production
+from plantprint.segment_sums import Parts
 
 M, E, GAP = Quality.MEASURED, Quality.ESTIMATED, Quality.MISSING
 
@@ -162,11 +164,11 @@ def test_readings_beyond_any_meter_are_missing_and_not_summed() -> None:
 
 
 def test_a_lost_amount_is_a_bug_and_stops_the_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forget(*_: object) -> list[object]:
-        return []
+    def forget(amount: Ints, _: int, parts: Parts) -> Ints:
+        return np.zeros((len(parts.weights), amount.shape[1]), np.int64)
 
     readings = {"main": register(*minutes(10)), "m-a": register(*minutes(10)), "m-b": register(*minutes(0))}
-    monkeypatch.setattr("plantprint.work_units.shares_of", forget)
+    monkeypatch.setattr("plantprint.work_units.allocate_totals", forget)
     with pytest.raises(AssertionError, match="grid: 10 in, 0 posted"):
         account_hours(BUS, NO_PRODUCTION, readings, 1)
 

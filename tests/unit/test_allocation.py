@@ -27,7 +27,7 @@ def who(*parts: Job | StateSpan) -> list[tuple[float, float, dict[str, int]]]:
             part.to_ms / MINUTE,
             {a.id if a.kind == "batch" else a.kind: weight for a, weight in part.shares},
         )
-        for part in segments(production(*parts), STEPS, PLACE, HOUR)
+        for part in segments(production(*parts), STEPS, PLACE, HOUR, 1)[0]
     ]
 
 
@@ -114,7 +114,7 @@ def test_a_job_without_duration_takes_nothing() -> None:
 
 
 def test_accounts_apart_name_the_work_unit_and_its_step() -> None:
-    (part,) = segments(production(), STEPS, PLACE, HOUR)
+    ((part,),) = segments(production(), STEPS, PLACE, HOUR, 1)
     assert part.shares == ((Account("idle", "dyer", "dyer", "dye"), 1),)
 
 
@@ -130,7 +130,7 @@ def test_a_bucket_is_cut_by_time_and_nothing_is_lost() -> None:
 def test_a_segment_is_divided_once_and_then_spread_over_its_buckets() -> None:
     amount, quality = np.array([[10, 0, 0, 1]]), np.array([[3, 3, 3, 1]], np.int8)
     jobs = production(job("1", "dyer", 0, 45, weight=1), job("2", "dyer", 0, 45, weight=2))
-    pieces = allocate(amount, quality, segments(jobs, STEPS, PLACE, HOUR))
+    pieces = allocate(amount, quality, segments(jobs, STEPS, PLACE, HOUR, 1)[0])
     found = {
         (piece.account.kind, piece.account.id): (piece.amount.tolist(), piece.quality.tolist()) for piece in pieces
     }

@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from plantprint.facts import EventKind
-from plantprint_api.events import REQUIRED, parse
+from plantprint.wire.event_rules import REQUIRED
+from plantprint_api.events import parse
 from plantprint_api.problems import ProblemError
 
 START: dict[str, Any] = {
@@ -43,6 +44,7 @@ def test_source_and_identity_have_defaults_that_follow_the_content() -> None:
         ({"source": "a/b"}, "a/b"),
         ({"revision": -1}, "revision"),
         ({"revision": 2**31}, "revision"),
+        ({"v": 9}, "v 9 is not known"),
         ({"event_id": "x" * 201}, "event_id"),
         ({"body": {"job": "J-1", "batch": "B-1"}}, "work_unit"),
         ({"body": START["body"] | {"batch": 7}}, "batch"),

@@ -23,6 +23,8 @@ ZH = View("zh", plant(), zone("Asia/Shanghai"))
         ("x", UNKNOWN),
         ("NaN", UNKNOWN),
         (0, "0.0"),
+        ("-0.04", "0.0"),
+        ("-0.06", "-0.1"),
     ],
 )
 def test_rates(value: Any, text: str) -> None:

@@ -1,6 +1,7 @@
 """What a message is, whatever bytes it has: the border at which nothing may raise."""
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +119,31 @@ def test_impossible_gaps(gap: tuple[int, int, int, int]) -> None:
     item = read(seal("gap", body))
     assert isinstance(item, Chunk)
     assert isinstance(item.content, Fault)
+
+
+START = {
+    "kind": "job_start",
+    "at": "2026-11-24T15:00:00Z",
+    "event_id": "a",
+    "body": {"job": "J", "batch": "B", "work_unit": "w"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"body": {}}, "a job_start event needs text in body.job"),
+        ({"body": {"job": "J", "batch": 5, "work_unit": "w"}}, "body.batch"),
+        ({"body": {"job": "J", "batch": "B" * 201, "work_unit": "w"}}, "body.batch"),
+        ({"v": 9}, "v 9 is not known"),
+    ],
+)
+def test_an_event_that_http_refuses_is_refused_here_too(change: dict[str, object], reason: str) -> None:
+    topic = topics.production("s", "mes")
+    good = read(orjson.dumps(START), topic)
+    assert isinstance(good, Event)
+    assert good.event is not None
+    bad = read(orjson.dumps(START | change), topic)
+    assert isinstance(bad, Event)
+    assert bad.event is None
+    assert reason in bad.reason

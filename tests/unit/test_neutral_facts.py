@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,25 @@ def test_an_hourly_series_counts_by_the_hour_in_which_energy_entered() -> None:
     assert account(hourly(purpose="footprint"))["batches"]["X"]["by_source"]["grid"] == "36"
     assert found["product_footprint"]["own"]["by_source"] == found["by_source"]
     assert [one["factor"] for one in found["factors"]] == ["grid.hours", "own.roof"]
+
+
+def test_a_series_is_named_once_with_the_hours_used_and_what_they_came_to() -> None:
+    """40 kWh at 0.5 and at 0.25: the average is 0.375. Half of the second hour's: 40 and 20 kWh are 25 kg."""
+    (grid, roof) = account(hourly())["batches"]["X"]["factors"]
+    assert (grid["version"], grid["kg_co2e_per_unit"]) == (1, "0.375")
+    assert grid["hours"] == {
+        "count": 2,
+        "first_at": S,
+        "last_at": E,
+        "lowest_kg_co2e_per_unit": "0.25",
+        "highest_kg_co2e_per_unit": "0.5",
+    }
+    assert "hours" not in roof
+    body = hourly()
+    for block in body["amounts"]:
+        block["rows"][1][2] = str(Decimal(block["rows"][1][2]) / 2)
+    (grid, _) = account(body)["batches"]["X"]["product_footprint"]["factors"][:2]
+    assert (grid["kg_co2e_per_unit"], grid["hours"]["count"]) == ("0.416666667", 2)
 
 
 def test_a_missing_hour_of_a_series_is_unknown_until_it_is_known() -> None:

@@ -55,7 +55,7 @@ def test_window_is_a_bucket_where_nothing_converts_or_is_left() -> None:
 
 
 @given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=14))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_groups_are_strongly_connected_and_in_order(links: set[tuple[int, int]]) -> None:
     pools = {f"p{n}": "conserving" for n in range(7)}
     flows = [("grid", pool, f"in-{pool}") for pool in pools] + [(pool, "u1", f"out-{pool}") for pool in pools]

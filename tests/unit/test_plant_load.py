@@ -145,7 +145,7 @@ def test_schema_describes_the_file_as_it_is_written() -> None:
 @given(
     st.text(max_size=200) | st.lists(st.sampled_from([*PLANT.splitlines(), "  - x: [", "? a", "&a *a"])).map("\n".join)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_text_makes_it_stumble(text: str) -> None:
     plant, issues = inspect_plant(text)
     assert plant is not None or any(issue.severity == "error" for issue in issues)

@@ -11,6 +11,7 @@ from product_cases import event, posting, product
 
 from plantprint import neutral
 from plantprint.coproducts import PACT_V3, CoProduct, allocate_coproducts
+from plantprint.material_events import reduce_materials
 from plantprint.product import ProductFootprint
 from plantprint.product_lines import CO2E, of_measure
 
@@ -104,3 +105,36 @@ def test_a_lot_whose_event_is_withdrawn_is_no_lot() -> None:
         facts = neutral.parse_facts(json.dumps({**body, "events": [*body["events"], *events]}))
         lots.append(set(neutral.accounts_json(neutral.account_facts(facts))["lots"]))
     assert lots[0] - lots[1] == {"lint"}
+
+
+def test_a_footprint_told_per_tonne_of_a_lot_counted_in_kg_is_converted() -> None:
+    """The lot was declared in kg at first; the correction, later in time, is in t: 2500 kg CO2e a tonne."""
+    facts = reduce_materials(
+        [
+            event("1", "lot", 1, lot="L", quantity=100, unit="kg", pcf_kg_co2e="2.4"),
+            event("2", "lot", 2, lot="L", quantity="0.1", unit="t", pcf_kg_co2e=2500, pcf_fossil_kg_co2e=2000),
+        ]
+    )
+    lot = facts.declared["L"]
+    assert (lot.quantity_micro, lot.unit) == (100 * 10**6, "kg")
+    assert lot.pcf is not None
+    assert dict(lot.pcf.per_unit) == {"co2e": 2_500_000_000_000, "ghg_fossil": 2 * 10**12}
+
+
+def test_a_lot_of_which_nothing_is_known_is_unknown_whoever_asks() -> None:
+    """It was used, and nobody declared, ordered or made it."""
+    use = event("1", "material_use", 1, batch="B", lot="L", quantity=5)
+    for asked in ("B", "L"):
+        found = product(asked, (use,), NETS)
+        assert {(one.code, one.place) for one in found.reasons} >= {("lot-unknown", "L")}, asked
+
+
+def test_what_is_wrong_with_a_giver_of_nothing_is_told_of_its_taker() -> None:
+    """B put out nothing but a co-product of zero kg, and more came back from it than it got: what it hands on is not known."""
+    events = (
+        event("1", "output", 1, batch="B", kind="co-product", quantity=0, unit="kg", as_lot="RAGS", unit_price=2),
+        event("2", "return", 2, batch="B", lot="L", quantity=5, unit="kg"),
+    )
+    found = product("RAGS", events, {})
+    assert ("returned-more-than-issued", "B") in {(one.code, one.place) for one in found.reasons}
+    assert found.inputs == ()

@@ -7,7 +7,8 @@ from accounting_cases import make_graph
 from strategies import HOUR_0, event
 
 from plantprint.facts import ProductionEvent
-from plantprint.production import Batch, Job, Production, Shipment, StateSpan, reduce_events
+from plantprint.production import Batch, Job, Production, Shipment, StateSpan
+from plantprint.production_book import reduce_events
 
 GRAPH = make_graph(
     [("grid", "u1", "a"), ("grid", "u2", "b")],

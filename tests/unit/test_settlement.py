@@ -1,6 +1,6 @@
 """When batches are final, and which hours a late production event touches."""
 
-from accounting_cases import HOUR, HOUR_MS, job, make_graph, production, state
+from accounting_cases import HOUR, HOUR_MS, difference, job, make_graph, production, state
 
 from plantprint.facts import ProductionEvent
 from plantprint.production import Batch, Job, Production, StateSpan
@@ -18,7 +18,8 @@ def minutes(spans: list[tuple[int, int]]) -> set[tuple[float, float]]:
 
 
 def touched(old: tuple[Job | StateSpan, ...], new: tuple[Job | StateSpan, ...]) -> set[tuple[float, float]]:
-    return minutes(touched_spans(GRAPH, production(*old), production(*new), FAR))
+    one, other = production(*old), production(*new)
+    return minutes(touched_spans(GRAPH, one, other, difference(one, other), FAR))
 
 
 def test_a_batch_is_final_when_its_jobs_have_ended_and_their_windows_are_settled() -> None:
@@ -60,8 +61,8 @@ def test_a_quantity_touches_jobs_only_where_something_is_divided_by_it() -> None
     made = production(job("a", "u1", 10, 20))
     old = Production(made.jobs, (), {"b-a": Batch("b-a", "", None, "", None)}, (), ())
     new = Production(made.jobs, (), {"b-a": Batch("b-a", "", 5, "kg", None)}, (), ())
-    assert touched_spans(GRAPH, old, new, FAR) == []
-    assert minutes(touched_spans(by_mass, old, new, FAR)) == {(10, 480)}
+    assert touched_spans(GRAPH, old, new, difference(old, new), FAR) == []
+    assert minutes(touched_spans(by_mass, old, new, difference(old, new), FAR)) == {(10, 480)}
 
 
 def test_after_a_restart_events_reach_back_to_their_window_and_activities_to_their_hour() -> None:

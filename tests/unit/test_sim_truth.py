@@ -12,7 +12,7 @@ from plantprint.facts import Channel, Reading
 from plantprint.intervals import MeterSeries
 from plantprint.plant.graph import PlantGraph, compile_plant
 from plantprint.plant.model import Plant
-from plantprint.production import reduce_events
+from plantprint.production_book import reduce_events
 from plantprint.times import HOUR_MS
 from plantprint_simulators.meters import METERS
 from plantprint_simulators.physics import Totals, amounts

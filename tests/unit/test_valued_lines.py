@@ -1,5 +1,6 @@
 """Postings become lines: the same sum as the footprint in every split, and on through genealogy to a shipped lot."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from random_lots import YARN, bought, good, use
 
 import plantprint_simulators
 from plantprint.compare import Side, activities, compare
+from plantprint.factor_series import FactorSeries, HourIntensity
 from plantprint.factors import builtin_factors, latest
 from plantprint.footprint import footprint
 from plantprint.genealogy import trace_lots
@@ -15,6 +17,7 @@ from plantprint.ledger import PostingKey
 from plantprint.lots import Facts
 from plantprint.plant.graph import compile_plant
 from plantprint.plant.load import load_plant
+from plantprint.plant.model import Hourly
 from plantprint.quantities import EMISSION_SCALE, MICRO
 from plantprint.valuation import RateBook, View
 from plantprint.valued_lines import Split, kg_by_factor, own_lines, scope_emissions
@@ -48,6 +51,20 @@ def test_lines_name_step_scope_and_factor_version() -> None:
         ("gas", "dyeing", "1", "cn.fuel.natural_gas@1"),
     }
     assert kg_by_factor(lines)["cn.grid.2023.zhejiang@1"] == pytest.approx(497.4)
+
+
+def test_a_line_names_only_the_factors_behind_its_own_amounts_whoever_was_valued_before() -> None:
+    """An hour of the file and one that it lacks; the second lot's hour is in the file."""
+    hours = FactorSeries(
+        "hours.csv", "XX", "operator", {HOUR: HourIntensity(Decimal("0.5"), Decimal("0.6"), estimated=False)}
+    )
+    hourly = Hourly(file="hours.csv", purpose="inventory")
+    grid = next(source for source in SOURCES if source.id == "grid").model_copy(update={"hourly": hourly})
+    shared = RateBook([grid], LIBRARY, View(series={"hours.csv": hours}))
+    known = next(key for key in NET if key.source == "grid")
+    unlike = own_lines({known: 1, known._replace(hour_ms=HOUR + 3_600_000, entered_ms=HOUR + 3_600_000): 1}, shared)
+    assert {key.factor for key in unlike.lines} == {"cn.grid.2023.zhejiang@1, hours.csv@1"}
+    assert {key.factor for key in own_lines({known: 1}, shared).lines} == {"hours.csv@1"}
 
 
 def test_masses_are_kilograms_of_the_gas_itself() -> None:

@@ -48,7 +48,7 @@ def static_files() -> StaticFiles:
 @router.get("/")
 async def live_page(request: Request, ctx: Ctx, site: SiteQuery = None) -> Response:
     """The plant now."""
-    sites = await ctx.database.rows("sites", after="", limit=50)
+    sites = await ctx.database.rows("sites_to_choose", limit=50)
     if site is None and sites:
         site = sites[0]["site"]
     row = await ctx.site(site)

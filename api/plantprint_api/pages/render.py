@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Coroutine
 from functools import cache
+from http import HTTPStatus
 from importlib import resources
 from typing import Any
 
@@ -10,12 +11,13 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from plantprint import __version__
 from plantprint_api.database import Row
 from plantprint_api.pages.text import COOKIE, LANGUAGES, Language, choose_language, name_in
 from plantprint_api.pages.view import View, budget_bar, zone
-from plantprint_api.problems import EXPECTED, Problem, ProblemError, database_problem
+from plantprint_api.problems import EXPECTED, Problem, ProblemError, database_problem, http_problem, problem_response
 
 FOLDER = resources.files("plantprint_api.pages")
 YEAR_S = 31_536_000
@@ -37,6 +39,15 @@ class PageRoute(APIRoute):
                 return problem_page(request, database_problem(error))
 
         return handler
+
+
+async def on_http(request: Request, error: Exception) -> Response:
+    """An address that there is not, as a page to who asks for pages, as a problem document to everybody else."""
+    assert isinstance(error, HTTPException)
+    problem = http_problem(request, error)
+    if error.status_code == HTTPStatus.NOT_FOUND and "text/html" in request.headers.get("accept", ""):
+        return problem_page(request, problem)
+    return problem_response(problem, error.headers)
 
 
 def page(

@@ -58,7 +58,7 @@ class View:
         if number is None:
             return UNKNOWN
         # Half up, as browsers do; Python alone would round half to even.
-        return f"{number.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,.{digits}f}"
+        return f"{number.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):z,.{digits}f}"
 
     def rate(self, value: Any) -> str:
         number = _decimal(value)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from plantprint.plant import Plant
 from plantprint.quantities import EMISSION_SCALE, MICRO
+from plantprint.source_history import SourceHistory
 from plantprint.times import format_instant, from_ms, to_ms
 from plantprint.valuation import RateBook, View
 from plantprint_api import responses as r
@@ -81,19 +82,19 @@ async def get_series(
     model = await ctx.plant(row)
     if model is None:
         return _answer([], step_s)
-    hourly = [source.id for source in model[1].sources if source.hourly is not None]
+    sources = await ctx.sources(row["site"])
     found = await ctx.database.rows(
         "series",
         site=row["site"],
         from_at=start,
         to_at=end,
         step_s=step_s,
-        hourly=hourly,
+        hourly=sorted(sources.by_hour()),
         limit=ctx.settings.http_grafana_rows_max + 1,
     )
     _check_size(len(found), ctx.settings.http_grafana_rows_max)
     lines = choices(work_center, [w.id for w in model[1].work_centers], place="query: work_center")
-    settled = await _settled_rows(ctx, found, model[1], metric, step_s)
+    settled = await _settled_rows(ctx, found, model[1], sources, metric, step_s)
     rows = [item for item in settled if not lines or item["work_center"] in lines]
     return _answer(rows, step_s)
 
@@ -119,10 +120,10 @@ def _step_s(text: str | None, span_s: float) -> int:
 
 
 async def _settled_rows(
-    ctx: Context, found: Sequence[Row], plant: Plant, metric: Metric, step_s: int
+    ctx: Context, found: Sequence[Row], plant: Plant, sources: SourceHistory, metric: Metric, step_s: int
 ) -> list[dict[str, Any]]:
     line_of = {unit.id: center.id for center in plant.work_centers for unit in center.work_units}
-    value = await _values(ctx, found, plant)
+    value = await _values(ctx, found, sources)
     sums: defaultdict[tuple[datetime, str, str, str, str], list[tuple[int, int | None]]] = defaultdict(list)
     for row in found:
         at = (row["at"], row["site"], line_of.get(row["work_unit"], ""), row["step"], row["source"])
@@ -141,13 +142,13 @@ async def _settled_rows(
     ]
 
 
-async def _values(ctx: Context, found: Sequence[Row], plant: Plant) -> Callable[[Row], int | None]:
+async def _values(ctx: Context, found: Sequence[Row], sources: SourceHistory) -> Callable[[Row], int | None]:
     """What the amount of a row emits, in kg CO2e x EMISSION_SCALE, or None."""
     entered = {(row["source"], to_ms(row["entered_at"])) for row in found if row["entered_at"] is not None}
     sites = {row["site"] for row in found}
-    series = await load_series(ctx, sites.pop(), plant, entered) if sites else {}
-    book = RateBook(plant.sources, await load_library(ctx, plant.sources), View(series=series))
-    known = {source.id for source in plant.sources}
+    series = await load_series(ctx, sites.pop(), sources, entered) if sites else {}
+    book = RateBook(sources, await load_library(ctx, sources), View(series=series))
+    known = {source.id for source in sources}
 
     def value(row: Row) -> int | None:
         entered_ms = 0 if row["entered_at"] is None else to_ms(row["entered_at"])

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from plantprint.facts import ProductionEvent
 from plantprint.times import to_ms
+from plantprint.wire.event_rules import REVISION_MAX
 from plantprint_api import responses as r
 from plantprint_api.context import Context, Ctx, Cursor, Limit, Name, SiteQuery, page, the_only
 from plantprint_api.database import Row
-from plantprint_api.events import REVISION_MAX, store
+from plantprint_api.events import store
 from plantprint_api.problems import not_found, responses
 from plantprint_api.routes.batches import find_batch
 from plantprint_api.rows import decimal, decode_cursor, encode_cursor, instant, parse_time

@@ -122,6 +122,7 @@ def _site(row: Row) -> dict[str, Any]:
         "site": row["site"],
         "name": {"en": row["name"].get("en") or row["site"], "zh": row["name"].get("zh", "")},
         "clock": {"kind": clock.get("kind", "wall"), "speed": clock.get("speed", 1)},
+        "has_plant_model": row["has_plant_model"],
     }
 
 

@@ -1,15 +1,15 @@
 """Hours of amounts: each quantity spread evenly over the period in which it was used."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plantprint.facts import Issue, Quality
-from plantprint.intervals.findings import Finding, issues_of
+from plantprint.intervals.findings import Finding, grouped, issues_of
 from plantprint.intervals.grid import Grid, assemble, unknown_besides
 from plantprint.intervals.series import REGISTER_MAX, MeterHour, MeterSeries, rated_micro
 from plantprint.plant.model import Meter
@@ -47,16 +47,23 @@ def quantities_hour(
     amount = np.zeros(grid.buckets, dtype=np.int64)
     for quantity in counted:
         _spread(amount, quantity, grid)
-    for one, other in pairwise(counted):
-        if one.end_ms > other.start_ms:
-            text = f"{one.end_ms - other.start_ms} ms of {other.end_ms - other.start_ms} ms"
-            findings.append(Finding("amount-overlap", other.end_ms, text))
     lowered = [
         (np.array([q.start_ms]), np.array([q.end_ms]), q.quality) for q in counted if q.quality < Quality.MEASURED
     ]
     known = sorted((q.start_ms, q.end_ms) for q in counted)
     hour = assemble(grid, amount, unknown_besides(known, grid), lowered, until_ms)
-    return hour, issues_of(findings, meter.id, grid)
+    return hour, [*issues_of(findings, meter.id, grid), *grouped(_overlaps(counted, grid), meter.id)]
+
+
+def _overlaps(quantities: Sequence[Quantity], grid: Grid) -> Iterator[Finding]:
+    """Quantities that begin before one that began earlier has ended; at the first instant of the hour that both claim."""
+    ordered = sorted(quantities)
+    for other, claimed_ms in zip(ordered[1:], accumulate((one.end_ms for one in ordered), max), strict=False):
+        both_ms = min(claimed_ms, other.end_ms)
+        at_ms = max(other.start_ms, grid.start_ms)
+        if at_ms < min(both_ms, grid.end_ms):
+            text = f"{both_ms - other.start_ms} ms of {other.end_ms - other.start_ms} ms"
+            yield Finding("amount-overlap", at_ms, text, contradicts=True)
 
 
 def _counts(quantity: Quantity, meter: Meter, findings: list[Finding]) -> bool:

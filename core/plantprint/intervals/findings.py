@@ -10,11 +10,15 @@ from plantprint.times import format_instant
 
 
 class Finding(NamedTuple):
-    """Something at one reading: a key of `KINDS`, the instant, and the values that show it."""
+    """Something at one reading: a key of `KINDS`, the instant, and the values that show it.
+
+    `contradicts` when two facts cannot both be right; other findings decide what counts, or leave time missing.
+    """
 
     code: str
     at_ms: int
     detail: str
+    contradicts: bool = False
 
 
 # code -> what it means, and what to do about it
@@ -88,10 +92,14 @@ KINDS: dict[str, tuple[str, str]] = {
 
 def issues_of(findings: Iterable[Finding], meter: str, grid: Grid) -> list[Issue]:
     """Issues of the hour (after its start, up to its end); readings of neighbours belong to their own hours."""
+    return grouped((finding for finding in findings if grid.start_ms < finding.at_ms <= grid.end_ms), meter)
+
+
+def grouped(findings: Iterable[Finding], meter: str) -> list[Issue]:
+    """One issue per kind."""
     found: dict[str, list[Finding]] = {}
     for finding in sorted(findings, key=lambda f: f.at_ms):
-        if grid.start_ms < finding.at_ms <= grid.end_ms:
-            found.setdefault(finding.code, []).append(finding)
+        found.setdefault(finding.code, []).append(finding)
     return [_issue(code, meter, several) for code, several in sorted(found.items())]
 
 
@@ -99,7 +107,7 @@ def _issue(code: str, meter: str, several: Sequence[Finding]) -> Issue:
     meaning, remedy = KINDS[code]
     first = several[0]
     times = f"{len(several)} in this hour, first at {format_instant(first.at_ms)}: {first.detail}"
-    return Issue(code, meter, f"{meaning} ({times})", remedy, first.at_ms)
+    return Issue(code, meter, f"{meaning} ({times})", remedy, first.at_ms, any(one.contradicts for one in several))
 
 
 def unusable_channel(series: MeterSeries, reason: str, hour_ms: int) -> Issue:

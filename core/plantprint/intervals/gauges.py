@@ -1,5 +1,6 @@
 """Hours of gauges: trapezoids between samples near each other, held values beside longer pauses, nothing in between."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from plantprint.facts import Issue, Quality, Reading
 from plantprint.intervals.findings import Finding, issues_of
 from plantprint.intervals.grid import Grid, Stretches, assemble, rounded, unknown_besides, whole
-from plantprint.intervals.series import CounterState, MeterHour, MeterSeries
+from plantprint.intervals.series import RATED_TIMES, CounterState, MeterHour, MeterSeries
 from plantprint.times import HOUR_MS
 
 # A measured rate that stays the same to the last digit over so many samples of one hour is a repeated one.
@@ -40,7 +41,7 @@ class _Samples:
 def gauge_hour(
     series: MeterSeries, micro_per_step_hour: Fraction, grid: Grid, base: CounterState | None, until_ms: int
 ) -> tuple[MeterHour, CounterState | None, list[Issue]]:
-    samples, findings = _samples(series, base)
+    samples, findings = _samples(series, base, grid)
     findings.extend(_frozen(samples, grid))
     pieces = _pieces(samples, series.max_gap_ms)
     lowered: list[Stretches] = [
@@ -52,7 +53,7 @@ def gauge_hour(
     return hour, _last(samples, series, grid), issues_of(findings, series.meter.id, grid)
 
 
-def _samples(series: MeterSeries, base: CounterState | None) -> tuple[_Samples, list[Finding]]:
+def _samples(series: MeterSeries, base: CounterState | None, grid: Grid) -> tuple[_Samples, list[Finding]]:
     """The samples that count, the carried one first, and what was wrong with others."""
     values = series.values
     after_ms = -1 if base is None else base.t_ms
@@ -63,7 +64,9 @@ def _samples(series: MeterSeries, base: CounterState | None) -> tuple[_Samples, 
         impossible = [r for r in given if abs(r.value) > -values.least]
         findings += [_finding("reading-impossible", r) for r in impossible]
         findings += [_finding("gauge-over-rated", r) for r in given if values.most < r.value <= -values.least]
-    findings += [_finding("gauge-negative", r) for r in good if r.value < 0]
+    if any(r.value < 0 for r in good):
+        zero = _zero(series, [r.value for r in good if grid.start_ms < r.t_ms <= grid.end_ms])
+        findings += [_finding("gauge-negative", r)._replace(contradicts=-r.value > zero) for r in good if r.value < 0]
     if base is not None:
         good.insert(0, Reading(base.t_ms, base.value, base.quality))
     samples = _Samples(
@@ -72,6 +75,14 @@ def _samples(series: MeterSeries, base: CounterState | None) -> tuple[_Samples, 
         np.array([r.quality for r in good], dtype=np.int8),
     )
     return samples, findings
+
+
+def _zero(series: MeterSeries, rates: Sequence[int]) -> Fraction:
+    """Up to which rate below 0 a meter may still mean 0: its limit of error of the rated value, else of the hour's highest."""
+    rated = (
+        Fraction(series.values.most) / RATED_TIMES if series.meter.rated_per_hour is not None else max(rates, default=0)
+    )
+    return series.meter.likely_error * max(rated, 0)
 
 
 def _finding(code: str, reading: Reading) -> Finding:

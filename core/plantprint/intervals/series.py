@@ -21,6 +21,7 @@ from plantprint.quantities import MICRO, UnitError, conversion, integral_unit
 # Those that are missing or withdrawn, or hold what no register or rate can (`Values`), decide nothing and are not counted.
 LOOKAHEAD = 4
 SAFE = 2**62  # int64 with a bit to spare for a doubling
+RATED_TIMES = Fraction(12, 10)  # of its rated value a meter is believed
 REGISTER_MAX = 2**60  # millionths: no register, and no hour of a rate, comes near; the sentinels of devices do
 
 
@@ -168,7 +169,7 @@ def _instant(reading: Reading) -> int:
 
 def rated_micro(rated_per_hour: Decimal) -> Fraction:
     """The most that is believed of a meter, 1.2 times its rated value, in millionths of its unit per hour."""
-    return Fraction(rated_per_hour) * Fraction(12, 10) * MICRO
+    return Fraction(rated_per_hour) * RATED_TIMES * MICRO
 
 
 def values_of(channel: Channel, meter: Meter, ratio: Decimal) -> Values:

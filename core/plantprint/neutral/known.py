@@ -1,31 +1,28 @@
 """What is known of a document of facts at an instant: plants, readings, amounts, events and factors, winners chosen."""
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, TypeVar
 
-from plantprint.factor_library import stated_factor
-from plantprint.factor_series import BOTH, FactorSeries, HourIntensity
-from plantprint.factors import Factor, FactorError, builtin_factors
+from plantprint.factor_series import FactorSeries
+from plantprint.factors import Factor, builtin_factors
 from plantprint.facts import Channel, Issue, ProductionEvent, Quality, Reading
 from plantprint.intervals import Feed, MeterHour, MeterSeries, binding_from_ms, hour_feeds, span_readings, values_of
 from plantprint.intervals.amounts import Quantity, quantities_hour
 from plantprint.intervals.grid import span_grid
-from plantprint.neutral.document import Facts, FactsError, StatedAmounts, StatedEvent, StatedSeries
+from plantprint.known_meters import followed_meters
+from plantprint.neutral.document import Facts, FactsError, StatedAmounts
+from plantprint.neutral.stated import fraction, hourly_series, known_by, own_factors, stated_events
 from plantprint.plant.check import PlantError
 from plantprint.plant.graph import PlantGraph, compile_plant
 from plantprint.plant.model import Meter
 from plantprint.quantities import MICRO, UnitError, conversion, scaled
-from plantprint.times import HOUR_MS, format_instant, hour_floor
+from plantprint.source_history import unit_changes
+from plantprint.times import HOUR_MS, hour_floor
 
-_EVER_AT = "1970-01-01T00:00:00Z"
-_Stated = TypeVar("_Stated")
 Span = tuple[int, int]
 
 
@@ -34,7 +31,7 @@ class KnownFacts:
     """Facts known at `known_at_ms` (None: all of them).
 
     `graphs` come by the instant from which they hold; `series` are readings by channel, in order of time; `amounts` are by
-    meter and hour. `factors` holds every version, what ships first.
+    meter and hour. `factors` holds every version, what ships first. `issues`: readings that count for nothing.
     """
 
     known_at_ms: int | None
@@ -45,7 +42,7 @@ class KnownFacts:
     events: Sequence[ProductionEvent]
     factors: tuple[Factor, ...]
     hourly: Mapping[str, FactorSeries]
-    unused: tuple[Issue, ...]
+    issues: tuple[Issue, ...]
 
     def graph(self, at_ms: int) -> PlantGraph:
         """The plant in force; the first one holds from the beginning."""
@@ -73,7 +70,7 @@ class KnownFacts:
         graph, later = self.graph(hour_ms), self.graph(hour_ms + HOUR_MS)
         found: dict[str, MeterSeries] = {}
         since_ms: dict[str, int] = {}
-        for meter in graph.plant.meters:
+        for meter in followed_meters(graph, later):
             feeds = [
                 f for f in hour_feeds(meter, later.meters.get(meter.id), hour_ms) if f.binding.channel in self.series
             ]
@@ -118,38 +115,28 @@ class KnownFacts:
 def known_facts(facts: Facts, known_at_ms: int | None) -> KnownFacts:
     """Raises `FactsError` with the place of what cannot be used."""
     graphs = _graphs(facts, known_at_ms)
-    series = _series(facts, known_at_ms)
+    series, unlike = _series(facts, known_at_ms)
     amounts = _amounts(facts, known_at_ms, [graph for _, graph in graphs])
     if not series and not any(amounts.values()):
         raise FactsError("readings: there are none, nor amounts, that are known by then; give some of them")
-    factors = (*builtin_factors(), *_own_factors(facts))
+    factors = (*builtin_factors(), *own_factors(facts))
     return KnownFacts(
         known_at_ms,
         facts.until,
         graphs,
         series,
         amounts,
-        _events(facts, known_at_ms),
+        stated_events(facts, known_at_ms),
         factors,
-        _hourly(facts, known_at_ms),
-        _unused(facts, [graph for _, graph in graphs]),
+        hourly_series(facts, known_at_ms),
+        (*_unused(facts, [graph for _, graph in graphs]), *unlike),
     )
-
-
-def _known(items: Sequence[_Stated], known_at_ms: int | None) -> list[tuple[int, _Stated]]:
-    """Facts that are known by then, each with its number in the document."""
-    known: list[tuple[int, _Stated]] = []
-    for number, item in enumerate(items):
-        since_ms = getattr(item, "known_at")  # noqa: B009 - every fact has it, which no protocol of pydantic fields says
-        if known_at_ms is None or since_ms is None or since_ms <= known_at_ms:
-            known.append((number, item))
-    return known
 
 
 def _graphs(facts: Facts, known_at_ms: int | None) -> list[tuple[int, PlantGraph]]:
     """By the instant from which they hold; of several for one instant the one that was known last comes last."""
     found: list[tuple[tuple[int, int, int], PlantGraph]] = []
-    for number, stated in _known(facts.plants, known_at_ms):
+    for number, stated in known_by(facts.plants, known_at_ms):
         try:
             graph = compile_plant(stated.model)
         except PlantError as error:
@@ -160,11 +147,16 @@ def _graphs(facts: Facts, known_at_ms: int | None) -> list[tuple[int, PlantGraph
         found.append(((stated.effective_ms, known_ms, number), graph))
     if not found:
         raise FactsError("plants: none of them is known by then; give one without known_at")
-    return [(rank[0], graph) for rank, graph in sorted(found, key=lambda item: item[0])]
+    graphs = [(rank[0], graph) for rank, graph in sorted(found, key=lambda item: item[0])]
+    if wrong := unit_changes((at, {s: one.unit for s, one in graph.sources.items()}) for at, graph in graphs):
+        raise FactsError("\n".join(f"plants: {one}" for one in wrong))
+    return graphs
 
 
-def _series(facts: Facts, known_at_ms: int | None) -> dict[str, tuple[Channel, list[Reading]]]:
-    """Per declared channel its readings in order of time, the highest rank per instant."""
+def _series(
+    facts: Facts, known_at_ms: int | None
+) -> tuple[dict[str, tuple[Channel, list[Reading]]], tuple[Issue, ...]]:
+    """Per declared channel its readings in order of time, the highest rank per instant; and what was as high as another."""
     channels: dict[str, Channel] = {}
     for number, c in enumerate(facts.channels):
         if c.channel in channels:
@@ -172,7 +164,8 @@ def _series(facts: Facts, known_at_ms: int | None) -> dict[str, tuple[Channel, l
         agent, _, name = c.channel.partition("/")
         channels[c.channel] = Channel(agent, name, c.unit, c.decimals, c.kind, c.period_s)
     best: dict[str, dict[int, Reading]] = {}
-    for number, block in _known(facts.readings, known_at_ms):
+    unlike: dict[str, set[int]] = {}
+    for number, block in known_by(facts.readings, known_at_ms):
         place = f"readings.{number}"
         if block.channel not in channels:
             raise FactsError(f"{place}.channel: {block.channel} is not declared under channels; declare it there")
@@ -181,9 +174,19 @@ def _series(facts: Facts, known_at_ms: int | None) -> dict[str, tuple[Channel, l
         for row, (t_ms, text) in enumerate(block.rows):
             value = _exact(text, scale, f"{place}.rows.{row}.1")
             reading = Reading(t_ms, value, quality, block.revision)
-            if t_ms not in chosen or reading.rank > chosen[t_ms].rank:
+            known = chosen.setdefault(t_ms, reading)
+            if (known.quality, known.revision) == (reading.quality, reading.revision) and known.value != value:
+                unlike.setdefault(block.channel, set()).add(t_ms)
+            if reading.rank > known.rank:
                 chosen[t_ms] = reading
-    return {name: (channels[name], [chosen[t] for t in sorted(chosen)]) for name, chosen in best.items() if chosen}
+    series = {name: (channels[name], [chosen[t] for t in sorted(chosen)]) for name, chosen in best.items() if chosen}
+    return series, tuple(_conflict(name, instants) for name, instants in sorted(unlike.items()))
+
+
+def _conflict(channel: str, instants: set[int]) -> Issue:
+    message = f"{len(instants)} instants have more than one value of one quality and revision; the higher one counts"
+    remedy = "give the right ones a higher revision, or leave the wrong ones out"
+    return Issue("reading-conflict", channel, message, remedy, min(instants))
 
 
 def _exact(text: str, scale: int, place: str) -> int:
@@ -192,7 +195,7 @@ def _exact(text: str, scale: int, place: str) -> int:
     except ArithmeticError as error:
         raise FactsError(f"{place}: {text!r} is not a number; write it as 123.45") from error
     except ValueError as error:
-        raise FactsError(f"{place}: {error}; raise `decimals` of the channel") from error
+        raise FactsError(f"{place}: {error}; correct it, or raise `decimals` of the channel") from error
 
 
 def _amounts(
@@ -200,14 +203,14 @@ def _amounts(
 ) -> dict[str, dict[int, list[Quantity]]]:
     """Per meter and hour the amounts that touch it, the highest (revision, quality, amount) per span."""
     best: dict[str, dict[Span, tuple[int, int, Fraction]]] = {}
-    for number, block in _known(facts.amounts, known_at_ms):
+    for number, block in known_by(facts.amounts, known_at_ms):
         ratio = _ratio_of(block, f"amounts.{number}", graphs, facts)
         chosen = best.setdefault(block.meter, {})
         for row, (start_ms, end_ms, text) in enumerate(block.rows):
             place = f"amounts.{number}.rows.{row}"
             if start_ms >= end_ms:
                 raise FactsError(f"{place}.1: the span ends before it starts; write [start, end, amount]")
-            rank = (block.revision, int(Quality[block.quality.upper()]), _fraction(text, f"{place}.2") * ratio)
+            rank = (block.revision, int(Quality[block.quality.upper()]), fraction(text, f"{place}.2") * ratio)
             chosen[start_ms, end_ms] = max(rank, chosen.get((start_ms, end_ms), rank))
     found: dict[str, dict[int, list[Quantity]]] = {}
     for meter, spans in best.items():
@@ -235,92 +238,6 @@ def _ratio_of(block: StatedAmounts, place: str, graphs: Sequence[PlantGraph], fa
         return conversion(block.unit or meter.unit, meter.unit) * MICRO
     except UnitError as error:
         raise FactsError(f"{place}.unit: {error}; give the amounts in {meter.unit}") from error
-
-
-def _fraction(text: str, place: str) -> Fraction:
-    try:
-        return Fraction(Decimal(text))
-    except (ArithmeticError, ValueError) as error:
-        raise FactsError(f"{place}: {text!r} is not a number; write it as 123.45") from error
-
-
-def _events(facts: Facts, known_at_ms: int | None) -> list[ProductionEvent]:
-    """Events, and what jobs and states say as events."""
-    found = [
-        ProductionEvent(e.source, e.event_id or _identity(e), e.revision, e.kind, e.at, e.body)
-        for _, e in _known(facts.events, known_at_ms)
-    ]
-    for _, job in _known(facts.jobs, known_at_ms):
-        told = {"job": job.job, "batch": job.batch, "work_unit": job.work_unit, "step": job.step, "weight": job.weight}
-        body = {name: value for name, value in told.items() if value is not None}
-        found.append(ProductionEvent("jobs", f"{job.job}.start", 0, "job_start", job.start, dict(body)))
-        if job.end is not None:
-            found.append(ProductionEvent("jobs", f"{job.job}.end", 0, "job_end", job.end, {"job": job.job}))
-    for _, state in _known(facts.states, known_at_ms):
-        name = f"{state.work_unit}@{format_instant(state.at)}"
-        told_state: dict[str, Any] = {"work_unit": state.work_unit, "state": state.state}
-        found.append(ProductionEvent("states", name, 0, "state", state.at, told_state))
-    return found
-
-
-def _identity(event: StatedEvent) -> str:
-    """An event without an id is its contents."""
-    contents = json.dumps([event.kind, event.at, event.body], sort_keys=True)
-    return hashlib.sha256(contents.encode()).hexdigest()[:32]
-
-
-def _own_factors(facts: Facts) -> list[Factor]:
-    found: list[Factor] = []
-    for number, row in enumerate(facts.factors):
-        try:
-            found.append(stated_factor({"known_at": _EVER_AT, **row}, [*builtin_factors(), *found]))
-        except (FactorError, ValueError) as error:
-            raise FactsError(f"factors.{number}: {error}; docs/factors.md describes the columns") from error
-    return found
-
-
-def _hourly(facts: Facts, known_at_ms: int | None) -> dict[str, FactorSeries]:
-    """Series by id; of an hour that is given more than once, what was known last counts."""
-    found: dict[str, FactorSeries] = {}
-    known = _known(facts.factor_series, known_at_ms)
-    for number, block in sorted(known, key=lambda item: (item[1].known_at or -(2**62), item[0])):
-        before = found.get(block.factor_id)
-        hours = _hours(block, f"factor_series.{number}")
-        both = all(len(row) > 2 for row in block.rows)
-        found[block.factor_id] = FactorSeries(
-            block.factor_id,
-            block.geography,
-            block.source,
-            hours if before is None else {**before.hours, **hours},
-            block.purpose,
-            1 if before is None else before.version + 1,
-            (BOTH if both else frozenset((block.purpose,))) & (BOTH if before is None else before.serves),
-        )
-    return found
-
-
-def _hours(block: StatedSeries, place: str) -> dict[int, HourIntensity]:
-    hours: dict[int, HourIntensity] = {}
-    for number, (hour_ms, *values) in enumerate(block.rows):
-        at = f"{place}.rows.{number}"
-        if hour_ms % HOUR_MS:
-            raise FactsError(
-                f"{at}.0: {format_instant(hour_ms)} is no full hour; write {format_instant(hour_floor(hour_ms))}"
-            )
-        direct, whole = (
-            _decimal(text, f"{at}.{column}") for column, text in enumerate([*values, values[0]][:2], start=1)
-        )
-        if hour_ms in hours:
-            raise FactsError(f"{at}.0: {format_instant(hour_ms)} is given twice; keep one of the rows")
-        hours[hour_ms] = HourIntensity(direct, whole, estimated=False)
-    return hours
-
-
-def _decimal(text: str, place: str) -> Decimal:
-    value = _fraction(text, place)
-    if value < 0:
-        raise FactsError(f"{place}: {text} is negative; an intensity is kg CO2e per kWh, zero or more")
-    return Decimal(text)
 
 
 def _unused(facts: Facts, graphs: Iterable[PlantGraph]) -> tuple[Issue, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from plantprint.explain import explain_accounts
 from plantprint.facts import Issue, Quality
-from plantprint.footprint import footprint
+from plantprint.footprint import footprint, issue_json
 from plantprint.intervals.repeats import repeat_issues
 from plantprint.ledger import Net, PostingKey
 from plantprint.market import unused
@@ -62,7 +62,7 @@ def _account(accounts: Accounts, kind: str, name: str, net: Net) -> dict[str, An
     sums: dict[str, int] = {}
     for key, amount in net.items():
         sums[key.source] = sums.get(key.source, 0) + amount
-    result = footprint(net, accounts.graph.plant.sources, accounts.library, view=accounts.valuing.view)
+    result = footprint(net, accounts.sources, accounts.library, view=accounts.valuing.view)
     return {
         "account_kind": kind,
         "account_id": name,
@@ -94,7 +94,7 @@ def _batch(accounts: Accounts, name: str) -> dict[str, Any]:
     net = accounts.by_account.get(("batch", name), {})
     batch = accounts.production.batches.get(name)
     quantity, unit = (batch.quantity_micro, batch.unit) if batch else (None, "")
-    sources, library, view = accounts.graph.plant.sources, accounts.library, accounts.valuing.view
+    sources, library, view = accounts.sources, accounts.library, accounts.valuing.view
     result = footprint(net, sources, library, quantity, unit, view).to_json()
     bought: dict[str, Any] = {}
     if accounts.market[0] is not None:
@@ -102,12 +102,14 @@ def _batch(accounts: Accounts, name: str) -> dict[str, Any]:
         bought = {"market_based_kg_co2e": other.kg_co2e, "market_based_kg_co2e_per_unit": other.kg_co2e_per_unit}
     product = accounts.product(name) if accounts.has_products else None
     missing_ms = accounts.missing_ms.get(name, 0)
+    reasons = product.reasons if product else accounts.contradictions.get(name, ())
     return {
         **result,
         **bought,
         "product": batch.product if batch else "",
         "missing_ms": missing_ms,
-        "incomplete": missing_ms > 0 or not result["complete"] or bool(product and product.reasons),
+        "incomplete": missing_ms > 0 or not result["complete"] or bool(reasons),
+        "reasons": [issue_json(one) for one in reasons],
         "product_footprint": None if product is None else product_json(product),
     }
 
@@ -161,7 +163,7 @@ def _meters(accounts: Accounts) -> list[dict[str, Any]]:
 
 
 def _issues(accounts: Accounts) -> set[Issue]:
-    found = {*accounts.production.issues, *accounts.known.unused, *accounts.market[1]}
+    found = {*accounts.production.issues, *accounts.known.issues, *accounts.market[1]}
     found |= {issue for hour in accounts.hours for issue in hour.issues}
     return found | {*repeat_issues((hour.hour_ms, hour.meters) for hour in accounts.hours)}
 

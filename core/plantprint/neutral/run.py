@@ -7,6 +7,7 @@ from functools import cached_property
 from plantprint.account import EMPTY_CARRY, HourAccount, account_hour
 from plantprint.ancestry import Ancestry, EventIndex
 from plantprint.contracts import market_of
+from plantprint.contradictions import Reasons, joined, refused_jobs
 from plantprint.event_fields import plain_text
 from plantprint.factor_choice import as_known
 from plantprint.factors import Factor, Purpose
@@ -21,9 +22,14 @@ from plantprint.neutral.known import KnownFacts, known_facts
 from plantprint.plant.graph import PlantGraph
 from plantprint.product import ProductFootprint, Reach, product_footprint
 from plantprint.product_lines import Valuing, background
-from plantprint.production import Production, reduce_events
+from plantprint.production import Production
+from plantprint.production_book import reduce_events
 from plantprint.quantities import MICRO
-from plantprint.times import HOUR_MS, hour_floor, parse_instant
+from plantprint.source_history import SourceHistory
+from plantprint.times import HOUR_MS, format_instant, hour_floor, parse_instant
+
+YEARS_MAX = 12
+_YEAR_MS = 366 * 24 * HOUR_MS
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +49,14 @@ class Accounts:
         return {key: amount for hour in self.hours for key, amount in hour.net.items()}
 
     @cached_property
+    def sources(self) -> SourceHistory:
+        """Of all the plants, in the order in which they take over."""
+        return SourceHistory((since_ms, graph.plant.sources) for since_ms, graph in self.known.graphs)
+
+    @cached_property
     def units(self) -> dict[str, str]:
         """Of every source that one of the plants has."""
-        return {source.id: source.unit for _, graph in self.known.graphs for source in graph.plant.sources}
+        return {source.id: source.unit for source in self.sources}
 
     @cached_property
     def library(self) -> Mapping[str, Factor]:
@@ -72,6 +83,7 @@ class Accounts:
             self.market[0],
             known.hourly,
             self.purpose,
+            self.sources,
         )
 
     @property
@@ -96,6 +108,11 @@ class Accounts:
         return found
 
     @cached_property
+    def contradictions(self) -> Reasons:
+        """By batch the facts behind it that contradict each other, and the jobs of it that were kept out."""
+        return joined([refused_jobs(self.production.issues), *(hour.contradictions for hour in self.hours)])
+
+    @cached_property
     def genealogy(self) -> EventIndex:
         index = EventIndex()
         index.add(self.known.events)
@@ -113,7 +130,7 @@ class Accounts:
         ancestry = Ancestry(lot, len(self.known.events) + 1)
         while wanted := ancestry.wanted:
             ancestry.add(self.genealogy.about(wanted))
-        ends = [job.end_ms for job in self.production.jobs if job.batch == lot and job.end_ms is not None]
+        ends = [job.end_ms for job in self.production.jobs_of(lot) if job.end_ms is not None]
         ends_ms = min(max(ends, default=self.known.until_ms), self.known.until_ms)
         behind = background(self.valuing, ends_ms)
         nets = {one: self.by_account.get(("batch", one), {}) for one in ancestry.lots}
@@ -124,19 +141,30 @@ class Accounts:
             if hour.hour_ms in sampled
         }
         facts = ancestry.facts(self.production.batches, behind.materials)
-        reach = Reach(nets, facts, self.missing_ms, frozenset(), counted)
+        reach = Reach(nets, facts, self.missing_ms, frozenset(), counted, self.contradictions)
         found = product_footprint(lot, reach, self.valuing, behind, ends_ms)
         return replace(found, remarks=tuple(sorted({*found.remarks, *self.market[1]})))
 
 
 def account_facts(
-    facts: Facts, known_at: str | None = None, gwp_set: GwpSet | None = None, purpose: Purpose | None = None
+    facts: Facts,
+    known_at: str | None = None,
+    gwp_set: GwpSet | None = None,
+    purpose: Purpose | None = None,
+    years_max: int = YEARS_MAX,
 ) -> Accounts:
     """Accounts every hour from the first reading to `until`, from the facts known at `known_at` (None: all).
 
+    Raises `FactsError` for what cannot be used, and where that is longer than `years_max`: one wrong date makes a century.
     Asked for a `purpose`, a source whose factor serves the other one has an unknown emission, and an issue.
     """
     known = known_facts(facts, None if known_at is None else _instant(known_at))
+    if known.until_ms - known.begins_ms > years_max * _YEAR_MS:
+        span = f"{format_instant(known.begins_ms)} to {format_instant(known.until_ms)}"
+        raise FactsError(
+            f"until: the facts reach from {span}, more than {years_max} years; correct the date of the first reading or "
+            "amount, or allow more with --years-max"
+        )
     productions = {id(graph): reduce_events(known.events, graph) for _, graph in known.graphs}
     hours: list[HourAccount] = []
     carry = EMPTY_CARRY

@@ -34,6 +34,8 @@ AccuracyClass = Annotated[
     str, BeforeValidator(_class_text), StringConstraints(pattern=r"^(A|B|C|(0\.[0-9]*[1-9]|[1-9][0-9]?(\.[0-9]+)?)S?)$")
 ]
 _BILLING_CLASSES = {"A": "2", "B": "1", "C": "0.5"}
+UNDECLARED_LIMIT = Fraction(2, 100)
+"""The relative error that a meter without an accuracy class is taken to be capable of."""
 
 RESERVED_NODES = ("export", "unmetered", "losses")
 
@@ -218,6 +220,11 @@ class Meter(_Model):
             return None
         percent = _BILLING_CLASSES.get(self.accuracy_class) or self.accuracy_class.removesuffix("S")
         return Fraction(percent) / 100
+
+    @property
+    def likely_error(self) -> Fraction:
+        """`error_limit`, and where no class is declared that of class A, the widest for billing."""
+        return UNDECLARED_LIMIT if self.error_limit is None else self.error_limit
 
 
 PoolKind = Literal["conserving", "converting", "boiler", "compressor", "chp", "chiller", "heat_pump"]

@@ -18,7 +18,9 @@ export function t(key, values = {}) {
 
 export function number(value, digits) {
   if (value === null || value === undefined || value === "" || !Number.isFinite(Number(value))) return UNKNOWN;
-  return Number(value).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  // "negative": what rounds to zero has no sign.
+  const digitsOf = { minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: "negative" };
+  return Number(value).toLocaleString("en-US", digitsOf);
 }
 
 export const rate = (value) => number(value, Math.abs(Number(value)) < 1000 ? 1 : 0);
