@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import structs
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
@@ -16,8 +17,11 @@ from plantprint_api.database import Row
 from plantprint_api.problems import ProblemError, invalid
 
 
-def parse(body: bytes, default_source: str, events_max: int) -> list[ProductionEvent]:
-    """The events of a request, one object or an array; raises a problem that names the first bad one."""
+def parse(body: bytes, default_source: str, events_max: int, key: str = "") -> list[ProductionEvent]:
+    """The events of a request, one object or an array; raises a problem that names the first bad one.
+
+    With an idempotency `key` an event without an id gets one of the key and its place in the request.
+    """
     try:
         messages = decode_events(body) if body.lstrip()[:1] == b"[" else [decode_event(body)]
     except MessageError as error:
@@ -28,7 +32,11 @@ def parse(body: bytes, default_source: str, events_max: int) -> list[ProductionE
             place="body; setting: PLANTPRINT_HTTP_EVENTS_MAX",
             remedy="send them in several requests; repeating is harmless",
         )  # fmt: skip
-    return [_event(message, index, default_source) for index, message in enumerate(messages)]
+    named = [
+        structs.replace(message, event_id=f"{key}.{index}") if key and not message.event_id else message
+        for index, message in enumerate(messages)
+    ]
+    return [_event(message, index, default_source) for index, message in enumerate(named)]
 
 
 def _event(message: EventMessage, index: int, default_source: str) -> ProductionEvent:

@@ -40,6 +40,12 @@ def import_events(
         "", "--delimiter", help="By default the one of , ; tab that the first line has most of."
     ),
     encoding: str = typer.Option("utf-8-sig", "--encoding", help="Such as gb18030."),
+    time_format: str = typer.Option(
+        "",
+        "--time-format",
+        help="How times are written, such as '%d.%m.%Y %H:%M' or '%m/%d/%Y %I:%M %p'; or excel-serial.",
+    ),
+    decimal: str = typer.Option(".", "--decimal", help="The decimal mark of numbers, . or ,"),
     skip_bad: bool = typer.Option(
         False, "--skip-bad", help="Import the good rows and set the others aside in SHEET.rejected.csv."
     ),
@@ -54,8 +60,11 @@ def import_events(
     """
     if timezone and timezone not in available_timezones():
         raise CommandError(f"{timezone!r} is no IANA time zone; write one such as Asia/Shanghai")
+    if decimal not in (".", ","):
+        raise CommandError(f"--decimal {decimal!r} is . or ,")
     renamed = dict(_pair(text) for text in column)
-    rows = list(read_sheet(Sheet(sheet, kind, source, timezone, delimiter, encoding, renamed)))
+    how = Sheet(sheet, kind, source, timezone, delimiter, encoding, renamed, time_format, decimal)
+    rows = list(read_sheet(how))
     bad = [row for row in rows if row.event is None]
     for row in bad[:_PROBLEMS_SHOWN_MAX]:
         typer.echo(f"{sheet}:{row.line}: {row.problem}", err=True)

@@ -89,18 +89,23 @@ def _show(database_url: str, site: str, low: int, high: int, *, as_json: bool) -
 
 
 def _report(site: str, hours: int, beyond: int, changes: list[Any], pending: list[Any]) -> dict[str, Any]:
+    from plantprint.facts import Quality
     from plantprint.quantities import decimal_text
     from plantprint.times import format_instant
 
-    by_source: Counter[str] = Counter()
+    by_place: Counter[tuple[Any, ...]] = Counter()
     for change in changes:
-        by_source[change.key.source] += abs(change.wanted - change.known)
+        by_place[_place(change.key)] += change.wanted - change.known
+    by_source: Counter[str] = Counter()
+    for (*_, source), moved in by_place.items():
+        by_source[source] += abs(moved)
     return {
         "site": site,
         "hours": hours,
         "hours_beyond_the_span": beyond,
         "hours_changed": len({change.key.hour_ms for change in changes}),
         "moved_by_source": {source: decimal_text(moved) for source, moved in sorted(by_source.items())},
+        "changes_of_kind_only": sum(not by_place[_place(change.key)] for change in changes),
         "pending": [
             {"cause": p.cause, "marks": p.marks, "from": format_instant(p.from_ms), "to": format_instant(p.to_ms)}
             for p in pending
@@ -112,12 +117,20 @@ def _report(site: str, hours: int, beyond: int, changes: list[Any], pending: lis
                 "work_unit": c.key.work_unit,
                 "step": c.key.step,
                 "source": c.key.source,
+                "portion": c.key.portion,
+                "entered": format_instant(c.key.entered_ms),
+                "quality": Quality(c.key.quality).name.lower(),
                 "now": decimal_text(c.known),
                 "then": decimal_text(c.wanted),
             }
             for c in changes
         ],
     }
+
+
+def _place(key: Any) -> tuple[Any, ...]:
+    """Where an amount is, whatever its quality, portion and hour of entry; its source comes last."""
+    return key.hour_ms, key.account_kind, key.account_id, key.work_unit, key.step, key.source
 
 
 def _kept(kept: Any) -> dict[str, Any]:
@@ -137,9 +150,16 @@ def _lines(body: dict[str, Any]) -> list[str]:
         lines.append(
             f"  {body['hours_kept']} hours stay as they were posted: readings before {body['readings_from']} were dropped"
         )
+    lines += [f"  {source}: {moved} would move" for source, moved in body["moved_by_source"].items()]
+    if body["changes_of_kind_only"]:
+        lines.append(
+            f"  {body['changes_of_kind_only']} of {len(body['changes'])} changes move nothing: they differ in quality, portion "
+            "or hour of entry"
+        )
     lines += [f"  pending: {p['cause']}, {p['marks']} marks, {p['from']} to {p['to']}" for p in body["pending"]]
     lines += [
-        f"  {c['hour']} {c['account']} {c['work_unit']} {c['source']}: {c['now']} → {c['then']}"
+        f"  {c['hour']} {c['account']} {c['work_unit']} {c['source']} ({c['portion'] or 'whole'}, {c['quality']}, entered "
+        f"{c['entered']}): {c['now']} → {c['then']}"
         for c in body["changes"][:_SHOWN_MAX]
     ]
     if len(body["changes"]) > _SHOWN_MAX:

@@ -77,3 +77,11 @@ def test_too_many_events_name_the_setting() -> None:
 
 def test_every_kind_of_event_has_its_required_fields() -> None:
     assert set(REQUIRED) == set(get_args(EventKind))
+
+
+def test_an_idempotency_key_names_events_that_have_no_id_of_their_own() -> None:
+    named = dict(START, event_id="own")
+    unnamed = {name: value for name, value in START.items() if name != "event_id"}
+    body = orjson.dumps([unnamed, named, unnamed | {"at": "2026-11-24T09:00:00Z"}])
+    assert [event.event_id for event in parse(body, "rest", 9, "key-1")] == ["key-1.0", "own", "key-1.2"]
+    assert parse(body, "rest", 9)[0].event_id not in ("", "key-1.0")

@@ -54,6 +54,37 @@ def test_a_german_sheet_with_other_names_a_zone_and_semicolons(tmp_path: Path) -
     assert "does not exist in Europe/Berlin" in never.problem
 
 
+@pytest.mark.parametrize(
+    ("time_format", "text"),
+    [
+        ("%d.%m.%Y %H:%M", "24.11.2026 15:00"),
+        ("%m/%d/%Y %I:%M %p", "11/24/2026 3:00 PM"),
+        ("%Y/%m/%d %H:%M", "2026/11/24 15:00"),
+        ("excel-serial", "46350.625"),
+    ],
+)
+def test_times_as_excel_writes_them(tmp_path: Path, time_format: str, text: str) -> None:
+    sheet = f"sep=;\nat;batch;quantity\n{text};B-1;1.234,5\n"
+    (row,) = rows(tmp_path, sheet, kind="order", zone="Asia/Shanghai", time_format=time_format, decimal=",")
+    assert row.event is not None, row.problem
+    assert (row.event.at, row.event.body["quantity"], row.line) == ("2026-11-24T07:00:00Z", "1234.5", 3)
+    (row,) = rows(tmp_path, f"at,batch\n{text},B-1\n", kind="order", zone="Asia/Shanghai")
+    assert "--time-format" in row.problem
+
+
+@pytest.mark.parametrize("number", ["1,5", "1,234.5", "many", "nan"])
+def test_a_number_that_would_be_another_is_refused_with_its_line(tmp_path: Path, number: str) -> None:
+    (row,) = rows(tmp_path, f'at;batch;quantity\n2026-11-24T08:00:00Z;B-1;"{number}"\n', kind="order")
+    assert (row.line, row.event) == (2, None)
+    assert "quantity" in row.problem
+    assert "--decimal" in row.problem
+
+
+def test_a_row_without_what_its_kind_must_name_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    (row,) = rows(tmp_path, "at,job\n2026-11-24T08:00:00Z,J-1\n", kind="job_start")
+    assert "job_start event needs text in body.batch" in row.problem
+
+
 def test_a_withdrawal_names_what_it_withdraws(tmp_path: Path) -> None:
     (row,) = rows(tmp_path, "kind,at,event_id,body.event_id\nwithdraw,2026-11-24T08:00:00Z,w-1,o-1\n")
     assert row.event is not None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, get_args
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 
 from plantprint.facts import EventKind
 from plantprint_api import responses as r
@@ -78,13 +78,21 @@ async def post_production_events(
     source: Annotated[
         str, Query(max_length=64, description="Source of events that name none themselves.", examples=["mes"])
     ] = "rest",
+    idempotency_key: Annotated[
+        str,
+        Header(
+            max_length=150,
+            description="Events without event_id get one from it and their place in the request, so that repeating the "
+            "request stores nothing twice and another body under the same key is a conflict.",
+        ),
+    ] = "",
 ) -> r.Confirmations:
     """One event or an array of them; answered after the commit, all stored or none.
 
     Sending an event again is harmless: its identity is (source, event_id, revision), and the confirmation then says
     `known`. Order does not matter; a job's end may come before its start.
     """
-    events = parse(await request.body(), source, ctx.settings.http_events_max)
+    events = parse(await request.body(), source, ctx.settings.http_events_max, idempotency_key)
     row = await ctx.site(site)
     confirmations = await store(ctx, row["site"], events)
     return r.Confirmations.model_validate({"site": row["site"], "confirmations": confirmations})
