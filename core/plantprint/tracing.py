@@ -81,7 +81,7 @@ def trace(
     wide = passing_graph(graph, passing) if passing else graph
     if passing:
         flows = passing_flows(wide, flows, draws)
-    rows = _rows(graph, stock, draws, hour_ms)
+    rows = _rows(wide, stock, draws, hour_ms)
     shape = (len(wide.edges), len(rows), flows.amount.shape[1])
     parcels = Parcels(np.zeros(shape, np.int64), np.full(shape, Quality.MEASURED, np.int8), flows.missing_ms.copy())
     _enter(graph, flows, parcels)

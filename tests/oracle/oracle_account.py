@@ -221,7 +221,7 @@ class _Site:
         before: dict[str, Parts] = {pool: _parts(content) for pool, content in self.stock.items()}
         before |= {store: gathered([layer.content for layer in layers]) for store, layers in self.stores.items()}
         # What a node holds that is not in the plant any more stays on its account: nobody knows where it went.
-        self.stock = {pool: content for pool, content in self.stock.items() if pool not in self.plant.pools}
+        self.stock = {pool: content for pool, content in self.stock.items() if pool not in traced.shared}
         for pool, content in traced.stock.items():
             calendar = self._calendar(pool)
             ends = (

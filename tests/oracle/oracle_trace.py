@@ -14,7 +14,10 @@ Stores = Mapping[str, list[Layer]]
 
 @dataclass
 class Traced:
-    """By edge and bucket what goes along and how long a meter behind it is unknown; what stays where at the hour's end."""
+    """By edge and bucket what goes along and how long a meter behind it is unknown; what stays where at the hour's end.
+
+    `shared` are the pools of the hour, those of passing stores too: what they held before is theirs to give.
+    """
 
     along: dict[int, list[Content]]
     missing_ms: dict[int, list[int]]
@@ -22,6 +25,7 @@ class Traced:
     stores: dict[str, list[Layer]] = field(default_factory=dict)
     lost: dict[str, Parts] = field(default_factory=dict)
     wrong: set[tuple[str, str]] = field(default_factory=set)
+    shared: set[str] = field(default_factory=set)
 
 
 def trace_hour(
@@ -54,6 +58,7 @@ def trace_hour(
     for group in network.groups:
         sharing = Sharing(network, group, wide, traced.along, traced.missing_ms, generators, hour_ms)
         traced.stock |= sharing.work({pool: stock.get(pool, {}) for pool in group.pools})
+        traced.shared |= set(group.pools)
     for store, one in draws.items():
         _doubt(plant, flows, store, one, levels.get(store), traced.wrong)
         entered = _entered(network.taken(store), wide, traced)

@@ -19,8 +19,14 @@ from oracle.oracle_time import instant
 from plantprint.ledger import Posting, corrections, net
 from plantprint.times import format_instant
 
+# Found by these tests: a store that lets an hour pass through it kept some, and the next hour did not know of it.
+KEPT = Path(__file__).resolve().parents[1] / "data" / "passing_store_keeps.facts.json"
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "one-hour.facts.json"
 Body = dict[str, Any]
+
+
+def test_what_a_passing_store_kept_is_given_out_when_it_passes_again() -> None:
+    assert_agrees(json.loads(KEPT.read_text(encoding="utf-8")))
 
 
 @tried()
