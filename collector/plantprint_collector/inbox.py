@@ -33,6 +33,7 @@ from plantprint.wire.messages import (
     decode_events,
     decode_state,
 )
+from plantprint.wire.row_arrays import compact_rows
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -180,7 +181,8 @@ def _read_chunk(message: Message) -> Item:
 def _content(header: ChunkHeader, body: bytes) -> Rows | Table | Events | Gap:
     match header.kind:
         case "readings":
-            return to_rows(decode_rows(header, body))
+            array = compact_rows(header, body)
+            return to_rows(decode_rows(header, body)) if array is None else Rows(array)
         case "declare":
             return _table(header, body)
         case "events":

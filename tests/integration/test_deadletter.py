@@ -6,10 +6,12 @@ import psycopg
 import pytest
 from collector_harness import READINGS, running, settings
 from fake_agent import NOW_MS, FakeAgent, query, wait_until
+from typer.testing import CliRunner
 
 from plantprint.times import SiteClock
 from plantprint.wire import messages, topics
 from plantprint.wire.chunk import BadBodyError, UnreadableEnvelopeError
+from plantprint_cli.__main__ import app
 from plantprint_collector import deadletter, inbox, store
 
 pytestmark = pytest.mark.integration
@@ -29,7 +31,7 @@ def test_a_letter_of_a_faulty_program_is_stored_by_the_repaired_one(
 
     agent.send(agent.declare())
     with monkeypatch.context() as patch:
-        patch.setattr(inbox, "decode_rows", faulty)
+        patch.setattr(inbox, "compact_rows", faulty)
         agent.send(agent.readings([(0, NOW_MS, 7, 3)]))
         agent.wait_acked(0, 1)
     agent.send(agent.seal("readings", b"never", 1))
@@ -77,7 +79,7 @@ def test_readings_rejected_by_a_wrong_clock_are_stored_once_it_is_right(agent: F
     with psycopg.connect(database_url, autocommit=True) as conn:
         store.set_clock(conn, agent.site, SiteClock("data"))
     report = deadletter.replay(database_url)
-    assert (report.readings, report.readings_left) == (2, 1)
+    assert (report.readings, report.readings_left) == (2, {f"{agent.site}: channel": 1})
     assert query(database_url, READINGS) == [("c0", ahead, 7, 3, 2), ("c1", ahead, 8, 3, 2)]
     assert query(database_url, "select count(*) from latest") == [(2,)]
     assert query(database_url, "select channel from rejected_reading") == [("#50",)]
@@ -89,5 +91,10 @@ def test_a_bare_event_letter_stays_while_it_is_bad(agent: FakeAgent, database_ur
     agent.wait_acked(0)
     agent.publish(topics.production(agent.site, "mes"), messages.encode(event))
     wait_until(lambda: len(deadletter.list_letters(database_url)) == 1, "dead-lettered")
-    report = deadletter.replay(database_url)
-    assert ["RFC 3339" in reason for reason in report.failed.values()] == [True]
+    command = ["deadletter", "replay", "--database-url", database_url]
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 1
+    assert "stays: " in said.output
+    assert "RFC 3339" in said.output
+    assert deadletter.discard(database_url, [x.dead_letter_id for x in deadletter.list_letters(database_url)]) == 1
+    assert CliRunner().invoke(app, command).exit_code == 0

@@ -53,7 +53,7 @@ class Variant:
 
 def run(servers: Servers, *, full: bool, seconds: int = 0, meters: int = 2000) -> Json:
     """All variants in alternation, each with its yardsticks; every number is the median over the rounds."""
-    seconds = seconds or (400 if full else 150)
+    seconds = seconds or (800 if full else 400)
     timescale = os.environ.get("PLANTPRINT_TEST_TIMESCALE_URL")
     variants = _variants(servers.postgres.dsn, timescale)
     backlogs = {size: make_backlog(meters, seconds, size) for size in {v.chunk_rows for v in variants}}
