@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from plantprint_cli.durations import parse_duration_s
 from plantprint_cli.errors import CommandError, need
 
 if TYPE_CHECKING:
@@ -34,14 +35,25 @@ def factors_list(
     contains: str = typer.Argument("", help="Part of an id, subject or name."),
     geography: str = typer.Option("", "--geography", help="Only this place, such as CN-ZJ."),
     purpose: Purpose = typer.Option(None, "--purpose", help="What it is to serve; the two never mix."),
+    expires_within: str = typer.Option(
+        "", "--expires-within", metavar="DURATION", help="Only what ends so soon (90d) or is over, and nothing follows."
+    ),
     database_url: str = OPTIONAL_DATABASE,
     as_json: bool = JSON,
 ) -> None:
-    """List factors, the newest version of each; an expired one is marked."""
+    """List factors, the newest version of each; an expired one is marked.
+
+    Before a year ends, `--expires-within 90d` tells which ones will want a successor.
+    """
     from plantprint import factor_library
 
     rows = factor_library.find(
-        library(database_url), contains=contains, geography=geography, purpose=purpose, at_ms=now_ms()
+        library(database_url),
+        contains=contains,
+        geography=geography,
+        purpose=purpose,
+        at_ms=now_ms(),
+        expires_within_ms=int(parse_duration_s(expires_within) * 1000) if expires_within else None,
     )
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
@@ -49,7 +61,7 @@ def factors_list(
     if not rows:
         typer.echo("no factor fits; `plantprint factors list` without conditions shows all", err=True)
     for row in rows:
-        mark = "  expired" if row.get("expired") else ""
+        mark = "  expired" if row.get("expired") else f"  ends {row['valid_to']}" if expires_within else ""
         typer.echo(
             f"{row['factor']:40} {row['value']:>12} kg CO2e/{row['unit']:6} {row['geography']:8} {row['name']}{mark}"
         )

@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -75,8 +74,3 @@ def refuse_taken_port(port: int) -> None:
         raise CommandError(
             f"port {port} is taken by another program; stop it, or choose another with --port {port + 1}"
         )
-
-
-def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What children see: our own settings, nothing of a foreign PYTHONPATH surprise."""
-    return {**environment, "PYTHONUNBUFFERED": "1"}

@@ -12,12 +12,11 @@ new or gone has no factor effect. Fractions: nothing is rounded.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from plantprint.ledger import PostingKey
 from plantprint.quantities import EMISSION_SCALE, MICRO, decimal_text, round_half_even
 
 _DIGITS = 10**9
@@ -118,25 +117,6 @@ class Comparison:
                 for effect in self.effects
             ],
         }
-
-
-def activities(
-    net: Mapping[PostingKey, int],
-    units: Mapping[str, str],
-    emission: Callable[[PostingKey, int], Mapping[str, int]],
-) -> tuple[Activity, ...]:
-    """A net posting set by step and source; `emission` gives an amount's emissions by scope, `units` each source's."""
-    amounts: defaultdict[tuple[str, str], int] = defaultdict(int)
-    emissions: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for key, amount in net.items():
-        cell = (key.step, key.source)
-        amounts[cell] += amount
-        for scope, value in emission(key, amount).items():
-            emissions[cell][scope] = emissions[cell].get(scope, 0) + value
-    return tuple(
-        Activity(step, source, units.get(source, ""), amount, dict(sorted(emissions[step, source].items())))
-        for (step, source), amount in sorted(amounts.items())
-    )
 
 
 def compare(before: Side, after: Side) -> Comparison:

@@ -57,11 +57,17 @@ def find(
     geography: str = "",
     category: str = "",
     at_ms: int | None = None,
+    expires_within_ms: int | None = None,
 ) -> list[dict[str, Any]]:
-    """One row per factor that fits, newest version only, by id; `expired` is told at `at_ms`."""
+    """One row per factor that fits, newest version only, by id; `expired` is told at `at_ms`.
+
+    With `expires_within_ms` only those whose term ends so soon after `at_ms`, or is over, and that nothing follows.
+    """
     word = contains.lower()
     rows = []
-    for factor in sorted(as_known(factors, None).values(), key=lambda one: one.factor_id):
+    known = list(as_known(factors, None).values())
+    asked = known if at_ms is None or expires_within_ms is None else expiring(known, at_ms, expires_within_ms)
+    for factor in sorted(asked, key=lambda one: one.factor_id):
         text = f"{factor.factor_id} {factor.subject} {factor.name} {factor.name_zh}".lower()
         fits = word in text and geography in ("", factor.geography) and category in ("", factor.category)
         if fits and (purpose is None or factor.purpose in (purpose, "any")):

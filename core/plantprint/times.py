@@ -13,11 +13,6 @@ def hour_floor(t_ms: int) -> int:
     return t_ms - t_ms % HOUR_MS
 
 
-def hour_ceil(t_ms: int) -> int:
-    """Start of the first UTC hour at or after `t_ms`."""
-    return -(-t_ms // HOUR_MS) * HOUR_MS
-
-
 def to_ms(instant: datetime) -> int:
     """An aware datetime as milliseconds, rounded down; a naive one raises `ValueError`."""
     if instant.tzinfo is None:

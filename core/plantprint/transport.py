@@ -3,12 +3,11 @@
 Exact rationals. A leg names its factor; factors differ twofold between sets, so the set stays visible in the result.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
 from plantprint.gwp import Number
-from plantprint.quantities import MICRO, conversion, round_half_even
+from plantprint.quantities import conversion
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +32,3 @@ def tonne_km(leg: Leg) -> Fraction:
 
 def distance_km(distance: Number, unit: str) -> Fraction:
     return Fraction(distance) * conversion(unit, "km")
-
-
-def freight_micro(leg: Leg) -> int:
-    """The freight of a leg in millionths of t.km, as a posting holds it."""
-    exact = tonne_km(leg) * MICRO
-    return round_half_even(exact.numerator, exact.denominator)
-
-
-def activity_by_factor(legs: Iterable[Leg]) -> dict[str, Fraction]:
-    """Tonne-kilometres of all legs by the factor that they name."""
-    sums: dict[str, Fraction] = {}
-    for leg in legs:
-        sums[leg.factor] = sums.get(leg.factor, Fraction(0)) + tonne_km(leg)
-    return sums

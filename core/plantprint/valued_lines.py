@@ -1,6 +1,6 @@
 """From a lot's own postings to emission lines: what genealogy hands on, comparison explains, uncertainty weighs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,21 +49,6 @@ def own_lines(net: Mapping[PostingKey, int], book: RateBook, split: Split = "sco
     }
     lines = {LineKey(*place, factors[place[0]]): value for place, value in sorted(rated.items()) if value}
     return ValuedLines(lines, frozenset(unknown))
-
-
-def scope_emissions(book: RateBook) -> Callable[[PostingKey, int], dict[str, int]]:
-    """What `compare.activities` asks for: the emissions of an amount by scope; nothing where it is not known."""
-
-    def emission(key: PostingKey, amount: int) -> dict[str, int]:
-        rate, source = book.rate(key.source, key.entered_ms), book.source(key.source, key.entered_ms)
-        found: dict[str, int] = {}
-        if rate is not None and source is not None:
-            for part, kg in rate.by_component.items():
-                scope = scope_of(part, source.scope)
-                found[scope] = found.get(scope, 0) + amount * kg
-        return found
-
-    return emission
 
 
 def kg_by_factor(lines: Vector) -> dict[str, float]:

@@ -118,13 +118,7 @@ def test_waste_water_by_how_it_is_treated() -> None:
 
 def test_a_leg_in_tonne_kilometres() -> None:
     truck = transport.Leg(12, "t", 150, "km", "cpcd.truck_heavy_diesel")
-    ship = transport.Leg(12_000, "kg", 19_000, "km", "cpcd.sea_container")
     assert transport.tonne_km(truck) == 1800
-    assert transport.activity_by_factor([truck, ship, truck]) == {
-        "cpcd.truck_heavy_diesel": 3600,
-        "cpcd.sea_container": 228_000,
-    }
-    assert transport.freight_micro(transport.Leg(1, "short_ton", 1, "mile", "x")) == 1_459_972
     assert conversion("short_ton_mile", "t.km") == transport.tonne_km(transport.Leg(1, "short_ton", 1, "mile", "x"))
     with pytest.raises(UnitError, match="'kWh'"):
         transport.tonne_km(transport.Leg(1, "kWh", 1, "km", "x"))

@@ -1,13 +1,10 @@
 """Two footprints compared: rooftop PV, heat recovery, a new machine and a new factor, each seen as what it is."""
 
-from collections.abc import Mapping
 from fractions import Fraction
 
 import pytest
-from accounting_cases import HOUR
 
-from plantprint.compare import Activity, Side, activities, compare
-from plantprint.ledger import PostingKey
+from plantprint.compare import Activity, Side, compare
 from plantprint.quantities import EMISSION_SCALE, MICRO
 
 GRID, PV, GAS = Fraction("0.5"), Fraction("0.05"), Fraction("2.2")
@@ -80,21 +77,6 @@ def test_a_factor_with_parts_in_two_scopes_has_effects_in_both() -> None:
     found = compare(Side((both,)), Side((half,)))
     assert found.by("scope") == {"2": Fraction(-5, 2), "3": Fraction(-1, 2)}
     assert found.by_cause()["activity"] == -3
-
-
-def test_postings_become_activities_by_step_and_source() -> None:
-    def emission(key: PostingKey, amount: int) -> Mapping[str, int]:
-        return {"2": amount * 10} if key.source == "grid" else {}
-
-    net = {
-        PostingKey(HOUR, "batch", "b", "a", "dyeing", "grid", HOUR, 3): 5,
-        PostingKey(HOUR, "batch", "b", "a", "dyeing", "grid", HOUR, 2): 6,
-        PostingKey(HOUR, "batch", "b", "a", "dyeing", "coal", HOUR, 3): 7,
-    }
-    assert activities(net, {"grid": "kWh"}, emission) == (
-        Activity("dyeing", "coal", "", 7, {}),
-        Activity("dyeing", "grid", "kWh", 11, {"2": 110}),
-    )
 
 
 def test_json_texts_add_up() -> None:

@@ -45,6 +45,18 @@ def test_list_finds_by_name_place_and_purpose_and_marks_what_expired() -> None:
     assert "no factor fits" in said("list", "nothing-such")
 
 
+def test_list_tells_what_ends_soon_and_nothing_follows() -> None:
+    every = [line.split()[0] for line in said("list").splitlines()]
+    soon = said("list", "--expires-within", "36500d").splitlines()
+    ends = {row["factor"]: row["valid_to"] for row in json.loads(said("list", "--expires-within", "36500d", "--json"))}
+    assert 0 < len(soon) < len(every)
+    assert all(ends.values())
+    assert all(line.endswith(("expired", f"ends {ends[line.split()[0]]}")) for line in soon)
+    over = {row["factor"] for row in json.loads(said("list", "--expires-within", "0d", "--json"))}
+    assert "uk2025.electricity" in over < ends.keys() | {""}
+    assert "no duration" in wrong("list", "--expires-within", "soon")
+
+
 def test_explain_prints_every_column_and_version() -> None:
     text = said("explain", "cn.grid.2023.zhejiang")
     assert "value            0.4974\n" in text

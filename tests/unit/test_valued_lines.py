@@ -8,7 +8,6 @@ from accounting_cases import HOUR
 from random_lots import YARN, bought, good, use
 
 import plantprint_simulators
-from plantprint.compare import Side, activities, compare
 from plantprint.factor_series import FactorSeries, HourIntensity
 from plantprint.factors import builtin_factors, latest
 from plantprint.footprint import footprint
@@ -20,7 +19,7 @@ from plantprint.plant.load import load_plant
 from plantprint.plant.model import Hourly
 from plantprint.quantities import EMISSION_SCALE, MICRO
 from plantprint.valuation import RateBook, View
-from plantprint.valued_lines import Split, kg_by_factor, own_lines, scope_emissions
+from plantprint.valued_lines import Split, kg_by_factor, own_lines
 
 FILE = Path(plantprint_simulators.__file__).parent / "data" / "dyehouse" / "plant.yaml"
 GRAPH = compile_plant(load_plant(FILE.read_text(encoding="utf-8"), str(FILE)))
@@ -87,13 +86,3 @@ def test_own_lines_and_bought_yarn_travel_to_what_was_shipped() -> None:
     shipped = trace_lots(facts, {"B": own}).lots["S1"].inventory
     assert sum(shipped.values()) * 4 == int(46.5 * EMISSION_SCALE)
     assert {key.source for key in shipped} == {"stack-co2", "yarn"}
-
-
-def test_two_accounts_compare_by_scope() -> None:
-    units = {source.id: source.unit for source in SOURCES}
-    less = {key: amount // 2 if key.source == "gas" else amount for key, amount in NET.items()}
-    rates = book()
-    sides = [Side(activities(net, units, scope_emissions(rates)), 8 * MICRO) for net in (NET, less)]
-    found = compare(*sides)
-    assert {source for source, value in found.by("source").items() if value} == {"gas"}
-    assert found.difference == sum(found.by("scope").values()) < 0

@@ -90,10 +90,6 @@ def alert(site: str, work_center: str) -> str:
     return f"{ROOT}/{check_name(site)}/alert/{check_name(work_center)}"
 
 
-def alert_filter(site: str = "+") -> str:
-    return f"{ROOT}/{site}/alert/+"
-
-
 def parse_named(topic: str) -> tuple[str, str, str]:
     """(site, kind, name) of a state, ack, production or alert topic; raises `TopicError`."""
     parts = topic.split("/")
