@@ -6,6 +6,7 @@ A factor without a gas split keeps its published value and GWP set, and is liste
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 
 from plantprint.factors import Factor, FactorError
 from plantprint.gwp import GwpSet, gwp
@@ -79,7 +80,7 @@ def mixed(parts: Sequence[tuple[Fraction, Rate]]) -> Rate:
         return parts[0][1]
     by_gas = _weighted([(share, rate.by_gas) for share, rate in parts])
     whole = sum(by_gas.values())
-    components = _weighted([(share, rate.by_component) for share, rate in parts])
+    components = _summed([(share, rate.by_component) for share, rate in parts])
     fixed = tuple(sorted({entry for share, rate in parts if share for entry in rate.fixed}))
     masses = _weighted([(share, rate.masses) for share, rate in parts])
     return Rate(whole, by_gas, _shared(whole, components), masses, parts[0][1].stage, fixed)
@@ -115,23 +116,28 @@ def _components(factor: Factor, whole: int) -> dict[str, int]:
     parts = parts_of(factor)
     if len(parts) == 1:
         return {next(iter(parts)): whole}
-    return _shared(whole, {name: _round(value * FACTOR_SCALE) for name, value in parts.items()})
+    return _shared(whole, {name: value * FACTOR_SCALE for name, value in parts.items()})
 
 
-def _shared(whole: int, weights: Mapping[str, int]) -> dict[str, int]:
-    """`whole` by weights, exactly; a negative weight (a credit) stands as it is and the rest takes what is left."""
-    credits_ = {name: weight for name, weight in weights.items() if weight < 0}
+def _shared(whole: int, weights: Mapping[str, Fraction]) -> dict[str, int]:
+    """`whole` by weights, rounded nowhere else (R1); a negative one (a credit) stands and the rest takes what is left."""
+    credits_ = {name: _round(weight) for name, weight in weights.items() if weight < 0}
     names = sorted(name for name in weights if name not in credits_)
     if not names:
         names, credits_ = sorted(weights), {}
         return dict(zip(names, divide(whole, [1] * len(names)), strict=True))
-    shares = divide(whole - sum(credits_.values()), [weights[name] for name in names])
+    scale = lcm(*(weights[name].denominator for name in names))
+    shares = divide(whole - sum(credits_.values()), [int(weights[name] * scale) for name in names])
     return {**dict(zip(names, shares, strict=True)), **credits_}
 
 
 def _weighted(parts: Sequence[tuple[Fraction, Mapping[str, int]]]) -> dict[str, int]:
+    return {name: _round(value) for name, value in _summed(parts).items()}
+
+
+def _summed(parts: Sequence[tuple[Fraction, Mapping[str, int]]]) -> dict[str, Fraction]:
     names = sorted({name for _, values in parts for name in values})
-    return {name: _round(sum((share * values.get(name, 0) for share, values in parts), Fraction(0))) for name in names}
+    return {name: sum((share * values.get(name, 0) for share, values in parts), Fraction(0)) for name in names}
 
 
 def _round(value: Fraction) -> int:

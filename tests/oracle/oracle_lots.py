@@ -1,6 +1,6 @@
 """Oracle: events of genealogy as plain facts: what was bought, used, given back and put out, in the unit of each lot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -86,10 +86,10 @@ class Trade:
         return sorted(names)
 
 
-def trade(events: Sequence[Body], materials: Mapping[str, Body]) -> Trade:
-    """`materials` are the plant's, by id."""
-    valid = [event for event in counted(events) if event["kind"] in (*KINDS, "order", "job_start")]
-    made = Trade()
+def trade(events: Sequence[Body], materials: Mapping[str, Body], begun: Iterable[str]) -> Trade:
+    """`materials` are the plant's, by id; `begun` are the batches of jobs that count."""
+    valid = [event for event in counted(events) if event["kind"] in (*KINDS, "order")]
+    made = Trade(ordered=dict.fromkeys(begun))
     _units(made, valid, materials)
     returned: list[tuple[Order, Body, int]] = []
     for event in valid:
@@ -98,8 +98,6 @@ def trade(events: Sequence[Body], materials: Mapping[str, Body]) -> Trade:
         if kind == "order":
             quantity = body.get("quantity")
             made.ordered[body["batch"]] = None if quantity is None else half_even(number(quantity) * MICRO) or None
-        elif kind == "job_start":
-            made.ordered.setdefault(body["batch"], None)
         elif kind == "lot":
             lot = body["lot"]
             made.wrong |= {("lot-twice", lot)} if lot in made.bought else set()

@@ -6,10 +6,12 @@ from fractions import Fraction
 from typing import Any
 
 from oracle.oracle_account import OracleHour
+from oracle.oracle_events import production
 from oracle.oracle_genealogy import Carried, Key, Lines, carry, summed
 from oracle.oracle_lots import Footprint, Trade, trade
 from oracle.oracle_market import Market, market_of
 from oracle.oracle_numbers import r1
+from oracle.oracle_plant import Plant
 from oracle.oracle_rates import Rate, Rates, is_known, library_of, rate_of
 
 Body = Mapping[str, Any]
@@ -33,7 +35,8 @@ def products(document: Body, hours: Sequence[OracleHour], known_at: str | None =
     """By lot, from the oracle's own postings and the events and factors that are known."""
     model = document["plants"][-1]["model"]
     events = [event for event in document.get("events", ()) if is_known(event, known_at)]
-    made = trade(events, {material["id"]: material for material in model.get("materials", ())})
+    begun = [job.batch for job in production(events, Plant(model)).jobs]
+    made = trade(events, {material["id"]: material for material in model.get("materials", ())}, begun)
     library = library_of(document, known_at)
     backing = {m["id"]: _background(m, library) for m in model.get("materials", ())}
     rates = Rates(document, model, library, known_at)

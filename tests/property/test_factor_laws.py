@@ -5,7 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from factor_cases import BUILTIN, LIBRARY, T0, a_factor, a_posting, a_source
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plantprint import chp
@@ -16,6 +16,7 @@ from plantprint.gwp import GWP_SETS, GwpSet, builtin_gases, co2e, components
 from plantprint.ledger import Net
 from plantprint.market import Certificate, Market, covered, hour_shares, site_import
 from plantprint.quantities import divide
+from plantprint.rates import UNSPLIT, Rate, mixed
 from plantprint.times import HOUR_MS
 from plantprint.valuation import View
 
@@ -128,6 +129,22 @@ def test_the_order_of_certificates_does_not_matter(net: Net, certificates: list[
     low, high = Decimal("0.0324"), Decimal("0.6096")
     whole = sum(net.values()) * 10**12
     assert low * whole - 1 <= one.emission <= high * whole + 1
+
+
+PARTS = st.tuples(st.integers(0, 10**12), st.integers(1, 10**12))
+
+
+@given(PARTS, PARTS, st.integers(1, 2**40), st.integers(1, 2**40))
+@example((0, 1), (1, 1), 1, 1)
+def test_the_parts_of_a_mix_are_rounded_once(a: tuple[int, int], b: tuple[int, int], one: int, other: int) -> None:
+    """By rule R1 over the exact sums of both; dividing by sums that are rounded already can miss the last digit."""
+    shares = Fraction(one, one + other), Fraction(other, one + other)
+    rates = [Rate(sum(p), {UNSPLIT: sum(p)}, {"generation": p[0], "upstream": p[1]}, {}, "production") for p in (a, b)]
+    found = mixed(list(zip(shares, rates, strict=True)))
+    generation, upstream = (sum((s * p[i] for s, p in zip(shares, (a, b), strict=True)), Fraction(0)) for i in (0, 1))
+    assert found.co2e == round(generation + upstream)
+    first = round(found.co2e * generation / (generation + upstream))
+    assert found.by_component == {"generation": first, "upstream": found.co2e - first}
 
 
 @given(
