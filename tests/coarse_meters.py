@@ -51,7 +51,7 @@ def shaped_hours(
     for hour_ms in range(HOUR_0 - HOUR_MS, HOUR_0 + count * HOUR_MS, HOUR_MS):
         series = MeterSeries(PULSE, METER, Decimal(1), window(counter, hour_ms))
         if power is not None:
-            series = replace(series, power=MeterSeries(POWER, METER, Decimal(1), window(power, hour_ms)))
+            series = replace(series, beside={"power": MeterSeries(POWER, METER, Decimal(1), window(power, hour_ms))})
         hour, state, issues = meter_hour(series, hour_ms, 600, state, HOUR_0 + count * HOUR_MS)
         state = state and CounterState.from_json(state.to_json())
         if hour_ms >= HOUR_0 + first * HOUR_MS:

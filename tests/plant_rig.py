@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import auditing
 import httpx
 
+from plantprint_cli.embedded import EmbeddedPostgres, Instance
 from plantprint_cli.embedded.ports import find_free_port
 
 
@@ -80,6 +82,21 @@ class RunningPlant:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         return self.process.wait(timeout_s)
+
+
+@contextlib.contextmanager
+def database_of(folder: Path) -> Iterator[str]:
+    """The DSN of the database that a run has left in its folder, audited at the end of the block."""
+    with Instance.open(folder) as instance, EmbeddedPostgres(instance) as server:
+        yield server.dsn
+        found = auditing.findings(server.dsn)
+        assert not found, found
+
+
+def audit(folder: Path) -> None:
+    """What a run has left contradicts nothing."""
+    with database_of(folder):
+        pass
 
 
 @contextlib.contextmanager

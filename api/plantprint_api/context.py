@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -65,17 +66,20 @@ class Context:
             )  # fmt: skip
         return the_only(rows, "this")
 
-    async def plant(self, site: Row) -> tuple[int, Plant] | None:
-        """Version and model in force at the site's time; None before a model was applied."""
+    async def plant(self, site: Row, known_at: datetime | None = None) -> tuple[int, Plant] | None:
+        """Version and model in force at the site's time; None before a model was applied.
+
+        `known_at`: of the versions that were known then, of which the first always is one.
+        """
         now_ms = await self.site_now_ms(site)
-        row = await self.database.find("model", site=site["site"], at=from_ms(now_ms))
+        row = await self.database.find("model", site=site["site"], at=from_ms(now_ms), known_at=known_at)
         if row is None:
             return None
         return row["version"], _plant(orjson.dumps(row["body"]))
 
-    async def sources(self, site: str) -> SourceHistory:
-        """The sources of every version of a site's plant model."""
-        rows = await self.database.rows("model_sources", site=site)
+    async def sources(self, site: str, known_at: datetime | None = None) -> SourceHistory:
+        """The sources of every version of a site's plant model, or of those that were known then."""
+        rows = await self.database.rows("model_sources", site=site, known_at=known_at)
         return SourceHistory(
             (
                 None if row["effective_at"] is None else to_ms(row["effective_at"]),

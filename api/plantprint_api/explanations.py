@@ -23,10 +23,10 @@ from plantprint_api.rows import instant
 _QUALITIES = ("missing", "estimated", "recovered", "measured")
 
 
-async def the_plant(ctx: Context, site: str) -> tuple[Plant, int]:
-    """The model in force and the site's time; raises a problem before the first model."""
+async def the_plant(ctx: Context, site: str, asked: Asked) -> tuple[Plant, int]:
+    """The model in force as known when it is asked for, and the site's time; raises a problem before the first model."""
     row = await ctx.site(site)
-    model = await ctx.plant(row)
+    model = await ctx.plant(row, asked.known_at)
     if model is None:
         raise ProblemError(
             404, "Not found", f"site {site!r} has no plant model yet", place=f"site: {site}",
@@ -39,7 +39,7 @@ async def explain(
     ctx: Context, row: Row, asked: Asked, step: str | None, source: str | None, hour_ms: int | None
 ) -> dict[str, Any]:
     """One line of a batch's footprint (a step, a source, both or all of it), with everything behind it, bounded."""
-    plant, now_ms = await the_plant(ctx, row["site"])
+    plant, now_ms = await the_plant(ctx, row["site"], asked)
     found = await product_of(ctx, row, plant, now_ms, asked)
     graph = compile_plant(plant)
     net = {key: amount for key, amount in found.net.items() if _fits(key, step, source, hour_ms)}
@@ -132,14 +132,17 @@ async def _meters(
     by_meter: dict[str, list[Row]] = {}
     for one in intervals:
         by_meter.setdefault(one["meter"], []).append(one)
-    channels = {binding.channel: meter for meter in meters for binding in graph.meters[meter].bindings}
+    # One channel may tell of several: the pressure of a header.
+    told = {meter: {channel for b in graph.meters[meter].bindings for channel in b.channels} for meter in meters}
+    channels = sorted(set().union(*told.values()))
     readings = await ctx.database.rows(
-        "readings_behind", site=site, channels=list(channels), from_at=at[0], to_at=from_ms(max(hours) + HOUR_MS),
+        "readings_behind", site=site, channels=channels, from_at=at[0], to_at=from_ms(max(hours) + HOUR_MS),
         limit=ctx.settings.http_explain_readings_max,
     )  # fmt: skip
     raw: dict[str, list[Row]] = {}
     for one in readings:
-        raw.setdefault(channels[one["channel"]], []).append(one)
+        for meter in (meter for meter in meters if one["channel"] in told[meter]):
+            raw.setdefault(meter, []).append(one)
     return [_meter_json(graph, meter, by_meter.get(meter, []), raw.get(meter, [])) for meter in meters]
 
 
@@ -173,7 +176,7 @@ def _meter_json(graph: PlantGraph, meter: str, intervals: Sequence[Row], reading
 
 async def compare_batches(ctx: Context, one: Row, other: Row, asked: Asked) -> dict[str, Any]:
     """What makes the difference between the product footprints of two batches, per unit where both know theirs."""
-    plant, now_ms = await the_plant(ctx, one["site"])
+    plant, now_ms = await the_plant(ctx, one["site"], asked)
     before = await product_of(ctx, one, plant, now_ms, asked)
     after = await product_of(ctx, other, plant, now_ms, asked)
     units = {found.product.unit for found in (before, after)}

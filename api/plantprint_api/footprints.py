@@ -87,7 +87,7 @@ async def batch_footprint(ctx: Context, row: Row, asked: Asked = NOW) -> dict[st
     """The whole breakdown of one batch: gate to gate, and with all that went into it."""
     site = await ctx.site(row["site"])
     now_ms = await ctx.site_now_ms(site)
-    model = await ctx.plant(site)
+    model = await ctx.plant(site, asked.known_at)
     plant = model[1] if model else None
     how: dict[str, Any] = {"gwp_set": asked.gwp_set or "as published", "known_at": instant(asked.known_at)}
     if plant is None:

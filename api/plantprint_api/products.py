@@ -57,7 +57,7 @@ async def product_of(ctx: Context, row: Row, plant: Plant, now_ms: int, asked: A
     site, batch = row["site"], row["batch"]
     ancestry = await _ancestry(ctx, site, batch, asked.known_at)
     lots = list(ancestry.lots)
-    sources = await ctx.sources(site)
+    sources = await ctx.sources(site, asked.known_at)
     valuing = await _valuing(ctx, plant, sources, asked)
     known = {one["batch"]: one for one in await ctx.database.rows("lot_batches", site=site, lots=lots)}
     nets: dict[str, Net] = {lot: {} for lot in lots}

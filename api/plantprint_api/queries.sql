@@ -20,13 +20,14 @@ order by site limit %(limit)s;
 
 -- name: model
 select version, effective_at, body from plant_model
-where site = %(site)s
+where site = %(site)s and (%(known_at)s::timestamptz is null or known_at <= %(known_at)s or version = 1)
 order by (effective_at is null or effective_at <= %(at)s) desc, coalesce(effective_at, '-infinity') desc, version desc
 limit 1;
 
 -- name: model_sources
 select effective_at, body -> 'sources' as sources from plant_model
-where site = %(site)s order by effective_at nulls first, version;
+where site = %(site)s and (%(known_at)s::timestamptz is null or known_at <= %(known_at)s or version = 1)
+order by effective_at nulls first, version;
 
 -- name: live_of_site
 select kind, id, body from live where site = %(site)s and kind = any(%(kinds)s);
@@ -59,18 +60,9 @@ where (%(site)s::text is null or b.site = %(site)s)
 order by coalesce(b.started_at, '-infinity') desc, b.site desc, b.batch desc limit %(limit)s;
 
 -- name: waiting_batches
-with latest as (
-    select b.batch, b.status,
-           exists (select from live l where l.site = b.site and l.kind = 'batch' and l.id = b.batch) as is_live,
-           exists (select from production_event o
-                   where o.site = b.site and o.kind = 'output' and btrim(o.body ->> 'batch') = b.batch
-                     and coalesce(nullif(o.body ->> 'kind', ''), 'good') = 'good' offset 0) as output_reported
-    from batch b where b.site = %(site)s and b.status in ('finished', 'shipped')
-    order by coalesce(b.started_at, '-infinity') desc, b.site desc, b.batch desc limit %(limit)s
-)
-select batch from latest
-where status = 'finished' and is_live and not output_reported and exists (select from latest where output_reported)
-order by batch;
+select b.batch from batch b
+where b.site = %(site)s and b.status = 'waiting'
+  and exists (select from live l where l.site = b.site and l.kind = 'batch' and l.id = b.batch);
 
 -- name: batch
 select b.* from pp_batch b

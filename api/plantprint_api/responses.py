@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 DecimalText = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", examples=["12.345"])]
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T08:00:00Z"])]
 Status = Literal["live", "late", "missing"]
-BatchStatus = Literal["planned", "running", "finished", "shipped"]
+BatchStatus = Literal["planned", "running", "waiting", "finished", "shipped"]
 FootprintStatus = Literal["provisional", "final", "revised"]
 AlertState = Literal["pending", "firing", "resolved"]
 
@@ -147,7 +147,8 @@ class Batch(Answer):
     started_at: Instant | None
     ended_at: Instant | None
     output_reported: bool = Field(
-        description="Good output of it was reported. `finished` alone says that no job of it is known to run any more."
+        description="Good output of it was reported. Without it a batch is `waiting` after a job, until `batch_rests_s_max` of the "
+        "plant model has passed; then it counts as `finished`."
     )
     partial_footprint_kg_co2e: DecimalText | None = Field(description="Gate to gate; null while nothing is known.")
     kg_co2e_per_unit: DecimalText | None = Field(description="Gate to gate per unit of quantity, to nine decimals.")

@@ -17,6 +17,10 @@ _ENDS: dict[str, dict[Language, str]] = {
     "unmetered": {"en": "unmetered", "zh": "未计量"},
     "losses": {"en": "losses", "zh": "损失"},
 }
+_HEAT: dict[str, dict[Language, str]] = {
+    "steam": {"en": "{}: heat of steam", "zh": "{}：蒸汽热量"},
+    "condensate": {"en": "{}: heat of condensate", "zh": "{}：凝结水热量"},
+}
 
 
 def drawing(graph: PlantGraph, form: Literal["mermaid", "dot"], language: Language = "en") -> str:
@@ -58,6 +62,7 @@ def as_json(graph: PlantGraph) -> dict[str, Any]:
         "flows": [
             {"from": e.giver, "to": e.taker, "amount": _amount(e), "meters": [m for _, m in e.terms]}
             | ({"product": e.product} if e.product else {})
+            | ({"heat": heat} if (heat := _heat(graph, e)) else {})
             for e in graph.edges
         ],
         "cycles": [list(group.pools) for group in graph.groups if group.is_cyclic],
@@ -69,7 +74,9 @@ def _grow(graph: PlantGraph, branch: Tree, node: str, drawn: set[str], language:
     for edge in graph.outflows.get(node, ()):
         again = " [dim](see above)[/dim]" if edge.taker in drawn and graph.outflows.get(edge.taker) else ""
         product = f" ({edge.product})" if edge.product else ""
-        twig = branch.add(f"[dim]{escape(_amount(edge))}{product} →[/dim] {_label(graph, edge.taker, language)}{again}")
+        heat = ", ".join(_HEAT[kind][language].format(meter) for meter, kind in _heat(graph, edge).items())
+        amount = escape(_amount(edge) + (f" ({heat})" if heat else ""))
+        twig = branch.add(f"[dim]{amount}{product} →[/dim] {_label(graph, edge.taker, language)}{again}")
         if not again:
             _grow(graph, twig, edge.taker, drawn, language)
 
@@ -147,6 +154,12 @@ def _name(graph: PlantGraph, node: str) -> Any:
 
 def _text(name: Any, language: Language) -> str:
     return str(name.zh if language == "zh" and name.zh else name.en)
+
+
+def _heat(graph: PlantGraph, edge: Edge) -> dict[str, str]:
+    """The meters of a flow that count mass, and of what they tell the heat."""
+    heats = {meter: graph.meters[meter].heat for _, meter in edge.terms}
+    return {meter: type(heat).__name__.lower() for meter, heat in heats.items() if heat is not None}
 
 
 def _amount(edge: Edge) -> str:

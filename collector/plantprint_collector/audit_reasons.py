@@ -26,9 +26,9 @@ class Difference(NamedTuple):
     found: str
 
 
-def of_events(conn: Conn, facts: SiteFacts, now_ms: int) -> Iterator[Difference]:
+def of_events(conn: Conn, facts: SiteFacts) -> Iterator[Difference]:
     """Genealogy, and jobs that were kept out."""
-    refused = refused_jobs(facts.production(facts.model(now_ms)).issues)
+    refused = refused_jobs(facts.happened.issues)
     for origin, wanted in (("genealogy", GenealogyBook(facts.site).reasons(facts)), ("production", refused)):
         rows = conn.execute(
             "select batch, code, place from batch_reason where site = %s and origin = %s", (facts.site, origin)

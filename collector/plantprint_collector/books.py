@@ -1,7 +1,7 @@
 """The facts of one site as accounting needs them, and hours accounted from stored readings: whole, in order, exact."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterator, KeysView, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ from plantprint.factor_series import FactorSeries
 from plantprint.factors import Factor, builtin_factors, latest
 from plantprint.intervals import LOOKAHEAD, Values, binding_edges_ms, binding_from_ms, values_of
 from plantprint.plant.model import Binding, Meter
+from plantprint.plant_history import PlantHistory
 from plantprint.production import Production
 from plantprint.settlement import reaches_back_ms
 from plantprint.source_history import SourceHistory
@@ -46,7 +47,8 @@ _MEMO_MAX = 64
 class SiteFacts:
     """Everything but readings, as of one database snapshot; `factor_rows` is how many factors and series there were then.
 
-    `productions` are by version of the model; `events`, from which they are made, goes on to the next snapshot.
+    `productions` are by version of the model, `happened` is what each event says under the one in force then; `events`, from
+    which they are made, goes on to the next snapshot.
     """
 
     site: str
@@ -54,6 +56,7 @@ class SiteFacts:
     channels: dict[str, list[StoredChannel]]
     events: SiteEvents
     productions: Mapping[int, Production]
+    happened: Production
     library: dict[str, Factor]
     factor_rows: int
     first_ms: dict[int, int]
@@ -64,8 +67,12 @@ class SiteFacts:
         return model_at(self.models, hour_ms)
 
     def production(self, model: ModelVersion) -> Production:
-        """What the events mean under a model (it knows which work units and steps exist)."""
+        """What is accounted in hours in which a model is in force (it knows which work units and steps exist)."""
         return self.productions[model.version]
+
+    @property
+    def plants(self) -> PlantHistory:
+        return self._once("plants", 0, lambda: PlantHistory((m.effective_ms, m.graph) for m in self.models))
 
     def _once(self, name: str, of: Hashable, find: Callable[[], _Found]) -> _Found:
         """What models, channels and first readings say, looked up once until `learn_first` hears something new."""
@@ -160,8 +167,7 @@ class SiteFacts:
         return (*versions, begun, passed, hour_ms if is_near else None)
 
     def _edges(self) -> list[int]:
-        meters = [meter for model in self.models for meter in model.graph.plant.meters]
-        return sorted({edge for meter in meters for binding in meter.bindings for edge in binding_edges_ms(binding)})
+        return sorted({edge for model in self.models for edge in _edges_of(model.graph.plant.meters)})
 
     def made_of(self, hour_ms: int) -> dict[str, int]:
         """Fingerprints of the meters of an hour, without those that were not there yet when it began."""
@@ -187,14 +193,14 @@ class SiteFacts:
         return self._once("meters", 0, lambda: frozenset(m.id for v in self.models for m in v.graph.plant.meters))
 
     def meters_of(self, channel_id: int) -> frozenset[str]:
-        """The meters that any model feeds from a channel, with its power too."""
+        """The meters that any model feeds from a channel, or that it says more of."""
         return self._once("fed", 0, self._fed).get(channel_id, frozenset())
 
     def _fed(self) -> dict[int, frozenset[str]]:
         meters: dict[str, set[str]] = {}
         for model in self.models:
             for meter in model.graph.plant.meters:
-                for channel in {c for b in meter.bindings for c in (b.channel, b.power) if c is not None}:
+                for channel in {channel for binding in meter.bindings for channel in binding.channels}:
                     meters.setdefault(channel, set()).add(meter.id)
         return {s.channel_id: frozenset(meters.get(key, ())) for key, stored in self.channels.items() for s in stored}
 
@@ -206,9 +212,8 @@ class SiteFacts:
         """Whether the hours from `first_ms` to `last_ms` have one plant model and one channel behind each meter."""
         if self.model(first_ms) is not self.model(last_ms):
             return False
-        sources = self.sources(first_ms)
-        meters = self.model(first_ms).graph.plant.meters
-        edges = {edge for meter in meters for binding in meter.bindings for edge in binding_edges_ms(binding)}
+        sources, model = self.sources(first_ms), self.model(first_ms)
+        edges = self._once("model edges", model.version, lambda: _edges_of(model.graph.plant.meters))
         changes = any(first_ms < edge <= last_ms for edge in edges)
         return not changes and all(s.is_whole for s in sources.values()) and sources == self.sources(last_ms)
 
@@ -221,24 +226,28 @@ class SiteFacts:
         for model in self.models:
             for meter in model.graph.plant.meters:
                 for binding in meter.bindings:
-                    for channel in (binding.channel, binding.power):
-                        for s in self.channels.get(channel or "", ()):
-                            known, own = found.get(s.channel_id), values_of(s.channel, meter, binding.ratio)
+                    for tells, channel in ((None, binding.channel), *binding.beside.items()):
+                        for s in self.channels.get(channel, ()):
+                            known, own = found.get(s.channel_id), values_of(s.channel, meter, binding.ratio, tells)
                             found[s.channel_id] = own if known is None else known.narrowed(own)
         return found
 
     def mapped_channels(self) -> dict[int, int]:
-        """Channel ids that some model binds to a meter, as its power too, each with its period in ms (1 for instants)."""
+        """Channel ids that some model binds to a meter, beside it too, each with its period in ms (1 for instants)."""
         return self._once("mapped", 0, self._mapped_channels)
 
     def _mapped_channels(self) -> dict[int, int]:
         bindings = [b for m in self.models for meter in m.graph.plant.meters for b in meter.bindings]
-        bound = {channel for b in bindings for channel in (b.channel, b.power) if channel is not None}
+        bound = {channel for binding in bindings for channel in binding.channels}
         return {
             stored.channel_id: max(stored.channel.period_s * 1000, 1)
             for name in bound
             for stored in self.channels.get(name, [])
         }
+
+
+def _edges_of(meters: Iterable[Meter]) -> set[int]:
+    return {edge for meter in meters for binding in meter.bindings for edge in binding_edges_ms(binding)}
 
 
 def load_facts(conn: Conn, site: str, events: SiteEvents | None = None) -> SiteFacts | None:
@@ -253,7 +262,9 @@ def load_facts(conn: Conn, site: str, events: SiteEvents | None = None) -> SiteF
         events.load(conn, site)
     productions = events.follow(models)
     channels, series = load_channels(conn, site), load_series(conn, site)
-    facts = SiteFacts(site, models, channels, events, productions, library, count_factors(conn), {}, series)
+    facts = SiteFacts(
+        site, models, channels, events, productions, events.happened, library, count_factors(conn), {}, series
+    )
     facts.first_ms.update(first_readings_ms(conn, facts.mapped_channels()))
     return facts
 

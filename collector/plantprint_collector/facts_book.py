@@ -44,7 +44,7 @@ class FactsBook:
         news = News()
         if old is not None and events:
             news = old.events.add(load_events(conn, self.site, [span for span, _ in events]))
-            self.facts = replace(old, productions=old.events.productions)
+            self.facts = replace(old, productions=old.events.productions, happened=old.events.happened)
         if old is None or self._must_reload(conn, old, marks):
             self.facts = load_facts(conn, self.site, None if old is None else old.events)
             if self.facts is not None:

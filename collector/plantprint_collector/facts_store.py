@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -25,7 +25,7 @@ from plantprint.intervals import (
 from plantprint.known_meters import followed_meters
 from plantprint.plant import Plant
 from plantprint.plant.graph import PlantGraph, compile_plant
-from plantprint.plant.model import Meter
+from plantprint.plant.model import Beside, Meter
 from plantprint.times import HOUR_MS, SiteClock, from_ms, to_ms
 from plantprint_collector.ledger_marks import join
 
@@ -80,7 +80,8 @@ class MeterSource:
     """The channels behind a meter's binding: the finest declared decimals, and each stored channel's multiplier to it.
 
     It feeds the meter from `from_ms` until `to_ms` (None: since before, beyond the hour); `following` feed it after that,
-    or come in the next hour. `power` spreads what a coarse counter counts.
+    or come in the next hour. `beside` are channels that say more of it, by what they tell: power spreads what a coarse
+    counter counts, pressure and temperature make heat of a mass. `tells` is what this one tells, if it is one of those.
     """
 
     meter: Meter
@@ -90,7 +91,8 @@ class MeterSource:
     from_ms: int | None = None
     to_ms: int | None = None
     following: tuple["MeterSource", ...] = ()
-    power: "MeterSource | None" = None
+    beside: Mapping[Beside, "MeterSource"] = field(default_factory=dict)
+    tells: Beside | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -99,8 +101,9 @@ class MeterSource:
 
     @property
     def is_shaped(self) -> bool:
-        """Whether more than its register says what a counter counts when."""
-        return self.channel.kind == "counter" and (self.power is not None or self.meter.resolution is not None)
+        """Whether more than its own channel says what a meter tells: of a counter when it counted, of a mass its heat."""
+        is_spread = "power" in self.beside or self.meter.resolution is not None
+        return self.meter.heat is not None or (self.channel.kind == "counter" and is_spread)
 
     @property
     def channel_ids(self) -> tuple[int, ...]:
@@ -109,21 +112,26 @@ class MeterSource:
 
     @property
     def every_channel_id(self) -> tuple[int, ...]:
-        """Every channel that has a part in the meter's hour, as power too."""
-        power = self.power.every_channel_id if self.is_shaped and self.power is not None else ()
-        return (*self.multipliers, *power, *(c for source in self.following for c in source.every_channel_id))
+        """Every channel that has a part in the meter's hour, those beside its own too."""
+        beside = [c for source in self.beside.values() for c in source.multipliers] if self.is_shaped else ()
+        return (*self.multipliers, *beside, *(c for source in self.following for c in source.every_channel_id))
 
     @property
     def values(self) -> Values:
         """What counts of its readings."""
-        return values_of(self.channel, self.meter, self.ratio)
+        return values_of(self.channel, self.meter, self.ratio, self.tells)
 
     def series(self, window: "ReadingWindow", hour_ms: int) -> MeterSeries:
         """What the meter's hour is made from."""
         readings = window.cut(self, hour_ms, hour_ms + HOUR_MS)
         following = tuple(source.series(window, hour_ms) for source in self.following)
-        power = None if self.power is None else self.power.series(window, hour_ms)
-        return MeterSeries(self.channel, self.meter, self.ratio, readings, self.from_ms, self.to_ms, following, power)
+        beside = {name: source.series(window, hour_ms) for name, source in self.beside.items()}
+        return replace(self.empty, readings=readings, following=following, beside=beside)
+
+    @property
+    def empty(self) -> MeterSeries:
+        """The series of its own channel without readings."""
+        return MeterSeries(self.channel, self.meter, self.ratio, (), self.from_ms, self.to_ms, tells=self.tells)
 
 
 def load_models(conn: Conn, site: str) -> list[ModelVersion]:
@@ -188,11 +196,13 @@ def meter_sources(
 def _feeding(
     meter: Meter, feed: Feed, channels: dict[str, list[StoredChannel]], first_ms: Mapping[int, int], hour_ms: int
 ) -> MeterSource | None:
-    """What feeds a meter under a binding, with the power that spreads it."""
+    """What feeds a meter under a binding, with the channels beside it that anybody has declared."""
     source = _source(meter, feed, channels.get(feed.binding.channel, []), first_ms, hour_ms)
-    if source is None or feed.binding.power is None:
+    if source is None or not feed.binding.beside:
         return source
-    return replace(source, power=_source(meter, feed, channels.get(feed.binding.power, []), first_ms, hour_ms))
+    named = feed.binding.beside.items()
+    found = {name: _source(meter, feed, channels.get(channel, []), first_ms, hour_ms) for name, channel in named}
+    return replace(source, beside={name: replace(s, tells=name) for name, s in found.items() if s is not None})
 
 
 def _source(
@@ -211,8 +221,9 @@ def in_decimals_of(series: MeterSeries, state: CounterState) -> CounterState:
     """A carried state as a base for `series`: the same, unless it was kept in fewer decimals of the same stream."""
     for feed in (series, *series.following):
         state = _in_decimals(feed.channel_mark, state)
-        if state.power is not None and feed.power is not None:
-            state = replace(state, power=_in_decimals(feed.power.channel_mark, state.power))
+        for name, series_beside in feed.beside.items():
+            if (beside := state.beside(name)) is not None:
+                state = state.with_beside({name: _in_decimals(series_beside.channel_mark, beside)})
     return state if state.coming is None else replace(state, coming=in_decimals_of(series, state.coming))
 
 

@@ -61,7 +61,7 @@ class GenealogyBook:
         self._issues, self._reasons = {}, {}
         lots = self._index.lots
         if lots:
-            production = facts.production(facts.model(_FAR_MS))
+            production = facts.happened
             found = trace_lots(self._facts(self._index.all(), production), {}, self._rules)
             for issue in found.issues:
                 self._issues[issue.place] = self._issues.get(issue.place, frozenset()) | {issue}
@@ -80,7 +80,7 @@ class GenealogyBook:
         if not due:
             return
         self._later -= due
-        production = facts.production(facts.model(_FAR_MS))
+        production = facts.happened
         changed = {lot for lot in due if self._look(lot, production)}
         self._write(conn, due | self._descendants(changed))
 

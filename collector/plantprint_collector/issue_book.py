@@ -5,6 +5,9 @@ from typing import Any
 from psycopg import Connection
 
 from plantprint.contradictions import Reasons, refused_jobs
+from plantprint.facts import Issue  # noqa: TC001 - reads like the others
+from plantprint.job_times import unbelieved_jobs
+from plantprint.plant_history import PlantHistory
 from plantprint.production import Production
 from plantprint_collector.ledger_store import add_issues, close_issues, replace_issues
 from plantprint_collector.reason_store import Origin, forget_reasons, replace_reasons
@@ -20,12 +23,14 @@ class IssueBook:
         self.site = site
         self._written: Production | None = None
         self._refused: Reasons = {}
+        self._timed: frozenset[Issue] = frozenset()
 
     def write(self, conn: Conn, production: Production) -> None:
         """Records the issues of the events, and what batches lack through them, in place of those recorded before."""
         before, issues = self._written, production.issues_at
         if before is None:
             replace_issues(conn, self.site, _ORIGIN, None, production.issues)
+            self._timed = frozenset()
             forget_reasons(conn, self.site, _ORIGIN)
             self._refused = refused_jobs(production.issues)
             replace_reasons(conn, self.site, _ORIGIN, self._refused)
@@ -37,6 +42,13 @@ class IssueBook:
             came = refused_jobs(one for key in differing for one in issues.get(key, ()))
             self._follow(conn, gone, came)
         self._written = production
+
+    def look(self, conn: Conn, plants: PlantHistory, production: Production, now_ms: int) -> None:
+        """Records the jobs that are not believed because of what time it is."""
+        timed = frozenset(unbelieved_jobs(plants, production, now_ms))
+        close_issues(conn, self.site, sorted(self._timed - timed))
+        add_issues(conn, self.site, _ORIGIN, sorted(timed - self._timed))
+        self._timed = timed
 
     def _follow(self, conn: Conn, gone: Reasons, came: Reasons) -> None:
         changed = {

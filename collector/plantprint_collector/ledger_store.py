@@ -72,15 +72,22 @@ def load_net(
 
 def load_account(conn: Conn, site: str, kind: str, account_id: str) -> Net:
     """The whole net of one account over all hours."""
+    return load_accounts(conn, site, kind, [account_id])[account_id]
+
+
+def load_accounts(conn: Conn, site: str, kind: str, account_ids: Sequence[str]) -> dict[str, Net]:
+    """The whole net of each account of a kind over all hours."""
     rows = conn.execute(
-        "select hour_at, work_unit, step, source, entered_at, quality, portion, sum(amount)::bigint from posting "
-        "where site = %s and account_kind = %s and account_id = %s group by 1, 2, 3, 4, 5, 6, 7 having sum(amount) <> 0",
-        (site, kind, account_id),
+        "select hour_at, account_id, work_unit, step, source, entered_at, quality, portion, sum(amount)::bigint "
+        "from posting where site = %s and account_kind = %s and account_id = any(%s) "
+        "group by 1, 2, 3, 4, 5, 6, 7, 8 having sum(amount) <> 0",
+        (site, kind, list(account_ids)),
     ).fetchall()
-    return {
-        PostingKey(to_ms(hour), kind, account_id, work_unit, step, source, to_ms(entered), quality, portion): amount
-        for hour, work_unit, step, source, entered, quality, portion, amount in rows
-    }
+    found: dict[str, Net] = {account_id: {} for account_id in account_ids}
+    for hour, account_id, work_unit, step, source, entered, quality, portion, amount in rows:
+        key = PostingKey(to_ms(hour), kind, account_id, work_unit, step, source, to_ms(entered), quality, portion)
+        found[account_id][key] = amount
+    return found
 
 
 def write_hours(

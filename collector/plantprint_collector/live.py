@@ -201,7 +201,13 @@ def rows_behind(graph: PlantGraph, work_units: tuple[str, ...]) -> Rows:
     for unit in work_units:
         own = {meter for edge in graph.inflows[unit] for _, meter in edge.terms}
         found |= own or upstream_meters(graph, unit)
-    return np.array([row for row, meter in enumerate(graph.meters) if meter in found], np.int64)
+    place = _places(graph)
+    return np.array(sorted(place[meter] for meter in found & place.keys()), np.int64)
+
+
+@lru_cache(maxsize=16)
+def _places(graph: PlantGraph) -> dict[str, int]:
+    return {meter: place for place, meter in enumerate(graph.meters)}
 
 
 @lru_cache(maxsize=16)

@@ -79,7 +79,7 @@ class LiveBook:
         window = picture.recent(now_ms - round(oldest_s * 1000 * speed)) if oldest_s >= 0 else slice(0, 0)
         means = picture.means(window)
         rows = self._work_centers(conn, picture, ages, means, production)
-        rows += self._batches.rows(conn, graph, production, facts, _batch_nets(accounts), accounts, ages, now_ms)
+        rows += self._batches.rows(conn, graph, facts.happened, facts, _batch_nets(accounts), accounts, ages, now_ms)
         today = self._day.kg(conn, facts, accounts, now_ms)
         rows.append(("plant", self.site, live.plant_body(conn, self.site, picture, ages, means, today)))
         rows.append(("trend", self.site, picture.trend(60)))

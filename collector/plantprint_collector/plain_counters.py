@@ -85,17 +85,21 @@ class PlainCounters:
             row, CounterState(t_ms, value, since_ms=t_ms, quality=quality, channel=self.mark(row)), [None] * hours
         )
 
-    def state(self, row: int, end_ms: int) -> CounterState | None:
-        """The last good reading up to the end of an hour."""
-        kept = self.last
-        if kept["t_ms"][row] > end_ms:
-            number = (end_ms - self._table.start_ms) // HOUR_MS - 1
-            kept = self._ends[number]
-            if kept["t_ms"][row] == _GIVEN_MS:
-                return self._given[row][number]
-        t_ms, value, since_ms, quality = (int(kept[name][row]) for name in _STATE)
-        offset, mark = int(self._offset[row]), self._marks[row]
-        return CounterState(t_ms, value, offset, since_ms=since_ms, quality=quality, channel=mark)
+    def states(self, rows: Ints, end_ms: int) -> list[CounterState | None]:
+        """The last good reading of each row up to the end of an hour."""
+        number = (end_ms - self._table.start_ms) // HOUR_MS - 1
+        is_later = self.last["t_ms"][rows] > end_ms
+        kept = [self.last[name][rows] for name in _STATE]
+        if is_later.any():
+            ends = self._ends[number]
+            kept = [np.where(is_later, ends[name][rows], values) for name, values in zip(_STATE, kept, strict=True)]
+        columns = [column.tolist() for column in (rows, *kept, self._offset[rows])]
+        return [
+            self._given[row][number]
+            if t_ms == _GIVEN_MS
+            else CounterState(t_ms, value, offset, since_ms=since_ms, quality=quality, channel=self._marks[row])
+            for row, t_ms, value, since_ms, quality, offset in zip(*columns, strict=True)
+        ]
 
     def begin_at(self, hours_gone: int) -> None:
         """The table has forgotten so many hours."""

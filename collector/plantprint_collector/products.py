@@ -58,7 +58,7 @@ def product_of(
     plant, factors = model.graph.plant, tuple(facts.library.values())
     valuing = Valuing(plant, facts.library, factors, series=facts.series, sources=facts.source_history)
     behind = background(valuing, ends_ms)
-    batches = facts.production(model).batches
+    batches = facts.happened.batches
     made = [one for one in ancestry.lots if one in batches]
     missing = missing_ms(conn, facts.site, made)
     for hour in open_accounts:

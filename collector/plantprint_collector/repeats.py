@@ -1,12 +1,13 @@
 """Settled hours whose meters repeat an earlier hour: the database compares, what varies too little does not count."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from psycopg import Connection
 
 from plantprint.account import HourAccount
 from plantprint.facts import Issue
+from plantprint.flows import Known
 from plantprint.intervals.repeats import LAGS_MS, can_repeat, repeat_issue
 
 Conn = Connection[tuple[Any, ...]]
@@ -14,9 +15,7 @@ Conn = Connection[tuple[Any, ...]]
 
 def find_repeats(conn: Conn, site: str, accounts: Sequence[HourAccount]) -> list[Issue]:
     """Issues of hours that have just been written and are equal to one that was written before."""
-    asked = [
-        (meter, account.hour_ms) for account in accounts for meter, hour in account.meters.items() if can_repeat(hour)
-    ]
+    asked = [(meter, account.hour_ms) for account in accounts for meter in _that_can(account)]
     if not asked:
         return []
     found: dict[tuple[str, int], int] = {}
@@ -31,3 +30,9 @@ def find_repeats(conn: Conn, site: str, accounts: Sequence[HourAccount]) -> list
         ).fetchall()
         found |= dict.fromkeys(rows, lag_ms)
     return [repeat_issue(meter, hour_ms, lag_ms) for (meter, hour_ms), lag_ms in sorted(found.items())]
+
+
+def _that_can(account: HourAccount) -> Iterator[str]:
+    known = Known.of(account.meters)
+    can = can_repeat(known.amount, known.quality)
+    return (meter for meter, place in known.number.items() if can[place])

@@ -75,17 +75,6 @@ def copy_bytes(rows: Array) -> bytes:
     return b"".join((COPY_HEADER, out.tobytes(), COPY_TRAILER))
 
 
-def from_copy_bytes(data: bytes) -> Array:
-    """The rows of a COPY BINARY stream of `COPY_COLUMNS`."""
-    body = data[len(COPY_HEADER) : len(data) - len(COPY_TRAILER)]
-    found = np.frombuffer(body, _COPY_ROW)
-    rows = np.empty((len(found), 5), np.int64)
-    for column, name in ((CHANNEL, "channel"), (VALUE, "value"), (QUALITY, "quality"), (REVISION, "revision")):
-        rows[:, column] = found[name]
-    rows[:, T] = found["t"] // 1000 + POSTGRES_EPOCH_MS
-    return rows
-
-
 def marks(rows: Array) -> Array:
     """Spans of sorted rows (channel_id, first t_ms, last t_ms), shape (n, 3): a channel's, cut where it pauses for an hour.
 

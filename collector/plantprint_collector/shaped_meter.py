@@ -1,7 +1,8 @@
-"""One meter of the open hours whose register is coarse or has a power beside it: whole hours, from all their readings.
+"""One meter of the open hours of which more than its own channel tells: whole hours, from all their readings.
 
-What such a register counts lies between its steps as the power, or the next step, says. So no part of an hour is certain
-before the hour is, and `OpenMeter` cannot fold it; an hour is made again only when readings that count for it have come.
+What a coarse register counts lies between its steps as the power, or the next step, says; the heat in a mass is what its
+pressure and temperature say. So no part of an hour is certain before the hour is, and `OpenMeter` cannot fold it; an hour is
+made again only when readings that count for it have come.
 """
 
 from bisect import bisect_left, bisect_right
@@ -24,7 +25,7 @@ class ShapedMeter:
         self._bucket_s = bucket_s
         self._start_ms = start_ms
         self._state = state
-        self._streams = [_Stream(part) for part in (source, source.power) if part is not None]
+        self._streams = [_Stream(part) for part in (source, *source.beside.values())]
         self._made: dict[int, tuple[Any, Part]] = {}
 
     def add(self, channel_id: int, readings: Sequence[Reading]) -> bool:
@@ -37,6 +38,8 @@ class ShapedMeter:
 
     def may_reach_before_start(self, t_ms: int) -> bool:
         """Whether a change at an instant could change amounts before the start."""
+        if t_ms - self.source.channel.period_s * 1000 < self._start_ms:
+            return True
         return any(stream.count_before(t_ms) <= LOOKAHEAD for stream in self._streams)
 
     def is_certain(self, until_ms: int) -> bool:
@@ -70,8 +73,8 @@ class ShapedMeter:
         known = self._made.get(hour_ms)
         if known is not None and known[0] == made_of:
             return known[1]
-        own, *power = (stream.series(cut) for stream, cut in zip(self._streams, readings, strict=True))
-        series = replace(own, power=power[0] if power else None)
+        own, *beside = (stream.series(cut) for stream, cut in zip(self._streams, readings, strict=True))
+        series = replace(own, beside=dict(zip(self.source.beside, beside, strict=True)))
         begins = None if state is None else in_decimals_of(series, state)
         hour, after, issues = meter_hour(series, hour_ms, self._bucket_s, begins, until_ms)
         part = (hour, after or state, issues)
@@ -121,7 +124,7 @@ class _Stream:
         return _Cut(readings, (self._edits, len(readings), last_ms))
 
     def series(self, cut: _Cut) -> MeterSeries:
-        return MeterSeries(self.source.channel, self.source.meter, self.source.ratio, cut.readings)
+        return replace(self.source.empty, readings=cut.readings)
 
     def forget(self, hour_ms: int) -> None:
         del self._readings[: bisect_right(self._readings, hour_ms, key=_instant)]

@@ -57,12 +57,12 @@ def issue_statement(
     """
     known_at = known_now(conn)
     model = facts.model(now_ms)
-    production = facts.production(model)
+    production = facts.happened
     ancestry = ancestry_of(conn, facts.site, batch.batch)
     made = [lot for lot in ancestry.lots if lot in production.batches]
     post_open(conn, facts.site, made, open_accounts, known_at)
     net = load_account(conn, facts.site, "batch", batch.batch)
-    closes_ms = batch_closes_ms(model.graph, production, batch.batch)
+    closes_ms = batch_closes_ms(facts.plants, production, batch.batch)
     settled_ms = open_accounts[0].hour_ms if open_accounts else hour_floor(now_ms)
     rules = explain_accounts(model.graph, net).get(("batch", batch.batch), ())
     statement = build_statement(

@@ -76,7 +76,7 @@ class SiteAccountant:
             newest.learn(marks.channels)
             now_ms = clock.now_ms(wall_ms, newest.newest_ms)
             if facts is not before:
-                self._follow(conn, before, facts, now_ms)
+                self._follow(conn, before, facts)
             late = self._take(conn, facts, marks)
             behind = self._rework(conn, facts, [*touched, *late], now_ms)
             more = self._settle(conn, facts, newest, now_ms)
@@ -85,13 +85,13 @@ class SiteAccountant:
         alerts.tell(conn, self.site, self._publish)
         return more or behind or marks.taken >= self._settings.marks_per_pass_max
 
-    def _follow(self, conn: Conn, before: SiteFacts | None, facts: SiteFacts, now_ms: int) -> None:
+    def _follow(self, conn: Conn, before: SiteFacts | None, facts: SiteFacts) -> None:
         """Other events change what the open hours' amounts go to, other models and channels the amounts themselves."""
         if self._open is not None and before is not None and before.channels is facts.channels:
             self._open.facts = facts
         else:
             self._open = None
-        self._issues.write(conn, facts.production(facts.model(now_ms)))
+        self._issues.write(conn, facts.happened)
 
     def _take(self, conn: Conn, facts: SiteFacts, marks: Marks) -> list[Touched]:
         """Takes changed readings into the open hours; what they touch before those, while some hour is settled."""
@@ -100,7 +100,7 @@ class SiteAccountant:
         if self._open is not None and not OpenHours.fits(facts, self._open.start_ms, newest_ms):
             self._open = None
         if self._open is not None:
-            late = self._open.add(conn, marks.channels)
+            late = self._open.add(conn, marks)
         if settled_bounds(conn, self.site) is None:
             return []
         return [Touched(span, "reading", facts.meters_of(c)) for c, span in touched_by_readings(conn, facts, late)]
@@ -156,10 +156,10 @@ class SiteAccountant:
         count = 0 if first is None else self._due(facts, newest, first, now_ms)
         if first is None or not count:
             return False
-        last_ms = first + count * HOUR_MS - 1
+        last_ms, before = first + count * HOUR_MS - 1, carry_before(conn, self.site, first)
         if self._open is not None and self._open.covers(first) and facts.is_alike(first, last_ms):
             # The same integers as from the database, which would be read back whole: an hour of 5 000 meters is 18 M rows.
-            accounts = self._open.accounts(first, carry_before(conn, self.site, first), now_ms, end_ms=last_ms + 1)
+            accounts = self._open.accounts(first, before, now_ms, end_ms=last_ms + 1)
             worked = settle_known(conn, facts, accounts)
         else:
             worked = settle(conn, facts, first, count, now_ms, self._pace, self._settings.settle_slice_s)
@@ -167,9 +167,10 @@ class SiteAccountant:
         log.info("hours settled", site=self.site, hours=worked.hours, postings=worked.postings)
         self._statuses.write(conn, facts, first + worked.hours * HOUR_MS)
         self._after_writing(worked)
-        self._last = worked.last[-1]
+        *earlier, self._last = worked.last
+        self._carry = self._last.carry
         if self._open is not None:
-            self._open.begin_at(self._last.hour_ms, carry_before(conn, self.site, self._last.hour_ms))
+            self._open.begin_at(self._last.hour_ms, earlier[-1].carry if earlier else before)
         return worked.hours < count
 
     def _after_writing(self, worked: Worked) -> None:
@@ -201,7 +202,7 @@ class SiteAccountant:
         if self._shipments is None:
             self._shipments = shipping.ShipmentBook(conn, self.site)
         self._keep_open(conn, facts, first, now_ms)
-        production = facts.production(facts.model(now_ms))
+        production = facts.happened
         shipments = self._shipments.due(production, now_ms)
         if not shipments and wall_ms < self._live_due_ms:
             return
@@ -212,6 +213,7 @@ class SiteAccountant:
             digest = shipping.issue_statement(conn, facts, shipment, batch, accounts, now_ms)
             self._shipments.stated(shipment)
             log.info("statement issued", site=self.site, shipment=shipment.shipment, batch=batch.batch, sha256=digest)
+        self._issues.look(conn, facts.plants, production, now_ms)
         self._live_due_ms = wall_ms + self._settings.live_ms
         settled = [self._last] if self._last is not None and self._last.hour_ms == first - HOUR_MS else []
         self._live.write(conn, facts, settled, accounts, ages, now_ms, speed)
@@ -227,6 +229,8 @@ class SiteAccountant:
             self._open = None
         elif self._open is None:
             self._open = OpenHours(conn, facts, start, carry_before(conn, self.site, start))
+            # Remembered for the settling, which others wait for.
+            facts.made_of(start)
             if self._sure_ms == start:
                 self._open.settled()
             elif bounds is not None:

@@ -25,8 +25,7 @@ class StatusBook:
 
     def write(self, conn: Conn, facts: SiteFacts, settled_ms: int, corrected: Iterable[str] = ()) -> None:
         """Brings the statuses up to settled time; `corrected` are batches that settled hours were posted anew to."""
-        model = facts.model(settled_ms)
-        production = facts.production(model)
+        production = facts.happened
         if self._final is None:
             rows = conn.execute("select batch from batch_settlement where site = %s", (self.site,)).fetchall()
             self._final = {batch for (batch,) in rows}
@@ -36,7 +35,7 @@ class StatusBook:
             (self.site, list(corrected)),
         )
         ended = [batch for batch, end_ms in self._waiting.items() if end_ms is not None and end_ms < settled_ms]
-        closes = batches_close_ms(model.graph, production, ended)
+        closes = batches_close_ms(facts.plants, production, ended)
         settled = [batch for batch in ended if batch_status(closes[batch], settled_ms) == "final"]
         conn.execute(
             "insert into batch_settlement (site, batch, status, final_at) "

@@ -10,15 +10,13 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from psycopg import Connection
-from psycopg.adapt import Loader
-from psycopg.pq import Format
 
 from plantprint.account import Carry, HourAccount
 from plantprint.flows import Known
 from plantprint.intervals import CounterState, MeterHour
 from plantprint.times import HOUR_MS, from_ms
+from plantprint_collector.arrays import array_cursor, encoded
 from plantprint_collector.facts_store import MeterSource
 from plantprint_collector.ledger_store import HourRow, load_hours
 from plantprint_collector.rows import COPY_HEADER, COPY_TRAILER, POSTGRES_EPOCH_MS
@@ -29,9 +27,7 @@ Again = Collection[str] | None
 
 # To be raised when the same readings make other intervals.
 _RULES = 1
-_HEAD = struct.Struct("!iiiii")  # dimensions, nulls, type, length, lower bound
-_OIDS = {"i2": 21, "i4": 23, "i8": 20}
-_ARRAY_OIDS = {"i2": 1005, "i4": 1007, "i8": 1016}
+_ENCODED_AT_ONCE = 500
 _COPY = "copy interval (site, meter, hour_at, amount, quality, missing_ms, made_of) from stdin (format binary)"
 _LOAD = (
     "select meter, (extract(epoch from hour_at) * 1000)::bigint, made_of, amount, quality, missing_ms from interval "
@@ -56,9 +52,7 @@ class StoredHours:
     def __init__(self, conn: Conn, site: str, hours: Sequence[int], meters: Iterable[str]) -> None:
         self.rows: dict[int, HourRow] = load_hours(conn, site, hours[0] - HOUR_MS, hours[-1])
         self._told: dict[int, dict[str, tuple[int, MeterHour]]] = {}
-        with conn.cursor(binary=True) as cursor:
-            for code, oid in _ARRAY_OIDS.items():
-                cursor.adapters.register_loader(oid, _LOADERS[code])
+        with array_cursor(conn) as cursor:
             cursor.execute(_LOAD, (site, list(meters), from_ms(hours[0]), from_ms(hours[-1])))
             for meter, hour_ms, made_of, amount, quality, missing_ms in cursor:
                 hour = MeterHour(amount, quality.astype(np.int8), missing_ms)
@@ -89,7 +83,8 @@ def _described(source: MeterSource) -> Iterator[object]:
     yield from (source.ratio, source.channel, sorted(source.multipliers.items()), source.from_ms, source.to_ms)
     for feed in source.following:
         yield tuple(_described(feed))
-    yield None if source.power is None else tuple(_described(source.power))
+    for name, beside in sorted(source.beside.items()):
+        yield name, tuple(_described(beside))
 
 
 def forget(conn: Conn, site: str, hour_ms: int, meters: Again, every: Collection[str]) -> None:
@@ -124,9 +119,11 @@ def write_intervals(
             odd = {issue.place for issue in account.issues}
             known = Known.of(account.meters)
             # What was not there yet has no row.
-            there: NDArray[np.bool_] = (known.quality != 0).any(axis=1) | (known.missing_ms != 0).any(axis=1)
+            there = (known.quality != 0).any(axis=1) | (known.missing_ms != 0).any(axis=1)
             rows = [(m, n) for m, n in known.number.items() if there[n] and m not in stay]
-            copy.write(b"".join(_encoded(site, account.hour_ms, known, rows, marks, odd)))
+            for at in range(0, len(rows), _ENCODED_AT_ONCE):
+                several = rows[at : at + _ENCODED_AT_ONCE]
+                copy.write(b"".join(_encoded(site, account.hour_ms, known, several, marks, odd)))
         copy.write(COPY_TRAILER)
 
 
@@ -144,51 +141,19 @@ def _encoded(
     rows: Sequence[tuple[str, int]],
     marks: Mapping[str, int],
     odd: Collection[str],
-) -> Iterator[bytes]:
+) -> Iterator[bytes | memoryview]:
     """Rows of a binary COPY."""
     begin = struct.pack("!h", 7) + _text(site)
     at = struct.pack("!iq", 8, (hour_ms - POSTGRES_EPOCH_MS) * 1000)
     places = [n for _, n in rows]
-    amounts = _arrays(known.amount[places], "i8")
-    qualities = _arrays(known.quality[places], "i2")
-    missing = _arrays(known.missing_ms[places], "i4")
-    for (meter, _), amount, quality, ms in zip(rows, amounts, qualities, missing, strict=True):
+    told = (known.amount, "i8"), (known.quality, "i2"), (known.missing_ms, "i4")
+    cells = np.hstack([encoded(values[places], code) for values, code in told])
+    for (meter, _), row in zip(rows, cells, strict=True):
         mark = None if meter in odd else marks.get(meter)
         made_of = struct.pack("!i", -1) if mark is None else struct.pack("!iq", 8, mark)
-        yield b"".join((begin, _text(meter), at, amount, quality, ms, made_of))
+        yield from (begin, _text(meter), at, row.data, made_of)
 
 
 def _text(text: str) -> bytes:
     data = text.encode()
     return struct.pack("!i", len(data)) + data
-
-
-def _element(code: str) -> np.dtype[Any]:
-    return np.dtype([("length", ">i4"), ("value", f">{code}")])
-
-
-def _arrays(values: NDArray[Any], code: str) -> list[bytes]:
-    """Each row as an array of the database, with its length before it."""
-    cells = np.empty(values.shape, _element(code))
-    cells["length"], cells["value"] = int(code[1]), values
-    size = values.shape[1] * cells.itemsize + _HEAD.size
-    head = struct.pack("!i", size) + _HEAD.pack(1, 0, _OIDS[code], values.shape[1], 1)
-    return [head + row.tobytes() for row in cells]
-
-
-def _loader(code: str) -> type[Loader]:
-    element, native = _element(code), np.dtype(code)
-
-    class ArrayLoader(Loader):
-        """A one-dimensional array without nulls, of one length at least."""
-
-        format = Format.BINARY
-
-        def load(self, data: Any) -> NDArray[Any]:
-            cells = np.frombuffer(data, element, offset=_HEAD.size)
-            return cells["value"].astype(native)
-
-    return ArrayLoader
-
-
-_LOADERS = {code: _loader(code) for code in _OIDS}

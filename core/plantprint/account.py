@@ -8,7 +8,8 @@ import numpy as np
 
 from plantprint.balance import without_stock
 from plantprint.book import Book, Use
-from plantprint.contradictions import Reasons, doubted, spread_reasons, touched_batches
+from plantprint.contradictions import Doubt, Reasons, doubted, doubts_of, spread_reasons, touched_batches
+from plantprint.doubts import NO_DOUBTS, Doubts, Held
 from plantprint.drivers import Inferred, stream_weights
 from plantprint.facts import Issue
 from plantprint.flows import Flows, Weights, by_hour, carried_by_consumers, span_flows
@@ -42,13 +43,14 @@ _NO_LEVELS_EVER: Mapping[int, Levels] = {}
 class Carry:
     """What an hour hands to the next: the last good state of each meter, what pools could not hand out, what stores hold.
 
-    `pending` is what waits for the end of idle windows.
+    `pending` is what waits for the end of idle windows, `doubts` what contradicts itself behind what is held.
     """
 
     meters: dict[str, CounterState]
     stock: dict[str, tuple[StockLayer, ...]]
     stores: dict[str, Layers] = field(default_factory=dict)
     pending: Pending = field(default_factory=Pending)
+    doubts: Doubts = NO_DOUBTS
 
     def to_json(self) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -59,6 +61,8 @@ class Carry:
             body["stores"] = layers_to_json(self.stores)
         if self.pending != Pending():
             body["pending"] = self.pending.to_json()
+        if self.doubts.by_node:
+            body["doubts"] = self.doubts.to_json()
         return body
 
     @staticmethod
@@ -68,6 +72,7 @@ class Carry:
             {pool: tuple((str(s), int(e), int(q), int(a)) for s, e, q, a in v) for pool, v in body["stock"].items()},
             layers_from_json(body.get("stores", {})),
             Pending.from_json(body.get("pending", {})),
+            Doubts.from_json(body.get("doubts", {})),
         )
 
 
@@ -80,7 +85,7 @@ class HourAccount:
 
     `missing_ms` is per batch the time of its work units in which a meter behind them was unknown (such a batch is
     incomplete), `missing_ms_by_work_unit` the same per work unit. `closed` are the windows that ended in the hour,
-    `spread_reasons` by batch the contradictions behind what they gave it.
+    `spread_reasons` by batch the contradictions behind what they gave it, `doubts` all others with what they touch.
     """
 
     hour_ms: int
@@ -91,6 +96,7 @@ class HourAccount:
     missing_ms_by_work_unit: dict[str, int]
     closed: tuple[Closed, ...]
     spread_reasons: Reasons
+    doubts: Sequence[Doubt]
     facts: "HourFacts" = field(repr=False)
     book: Book = field(repr=False)
 
@@ -108,9 +114,9 @@ class HourAccount:
     def contradictions(self) -> Reasons:
         """By batch the facts of this hour that contradict each other, which make it incomplete too."""
         hour, told = self.facts, self.spread_reasons
-        if not any(issue.contradicts for issue in self.issues):
+        if not self.doubts:
             return told
-        touched = touched_batches(hour.graph, hour.production, self.hour_ms, hour.inferred, self.issues)
+        touched = touched_batches(hour.graph, hour.production, self.hour_ms, hour.inferred, self.doubts)
         return {batch: (*touched.get(batch, ()), *told.get(batch, ())) for batch in touched.keys() | told.keys()}
 
     @property
@@ -141,18 +147,19 @@ def account_hour(
     until_ms: int,
     since_ms: Mapping[str, int] = _ALWAYS,
     given: Mapping[str, MeterHour] = _NOTHING,
+    wrong_given: Iterable[Issue] = (),
 ) -> HourAccount:
     """Accounts the hour from `hour_ms`, a function of the facts given and nothing else.
 
     `series` has the readings of each meter that has a channel (of those too that come with the plant of the next hour),
-    `given` the hours of meters without any. `carry` comes
-    from the hour before, `until_ms` is the site's now: what lies after it is not missing. `since_ms` is each meter's
-    first reading ever, where known: a meter that was not there yet is not missing, but a batch that ran before it is
-    incomplete. Raises `AssertionError` when amounts do not add up exactly.
+    `given` the hours of meters without any, `wrong_given` what is wrong in those. `carry` comes from the hour before,
+    `until_ms` is the site's now: what lies after it is not missing. `since_ms` is each meter's first reading ever, where
+    known: a meter that was not there yet is not missing, but a batch that ran before it is incomplete. Raises
+    `AssertionError` when amounts do not add up exactly.
     """
     meters = dict(given)
     states = {meter: state for meter, state in carry.meters.items() if meter in graph.meters}
-    issues: list[Issue] = []
+    issues = [*wrong_given]
     levels: dict[str, Level] = {}
     for meter in graph.levels.keys() & series.keys():
         level = read_level(series[meter].at_end(hour_ms + HOUR_MS), graph.stores[graph.levels[meter]], hour_ms)
@@ -263,14 +270,19 @@ def _hour_account(hour: HourFacts, traced: Traced, units: UnitsHour, carry: Carr
     post_residuals(graph, traced, book)
     by_batch, by_work_unit = post_work_units(graph, units, book)
     stock = end_of_window(graph, traced.stock, book, hour.until_ms)
-    activities, late_arrivals, unplaced = enter_activities(graph, production, hour.hour_ms)
+    activities, late_arrivals, unplaced, unweighed = enter_activities(graph, production, hour.hour_ms)
     book.add(activities)
     arrivals = [*book.arrivals, *late_arrivals]
-    if doubts := [issue for issue in (*hour.issues, *traced.issues) if issue.contradicts]:
-        arrivals = [*doubted(graph, doubts, book.arrivals, hour.hour_ms), *late_arrivals]
+    held = Held(stock, traced.stores)
+    doubts = doubts_of(graph, (*hour.issues, *traced.issues), hour.hour_ms)
+    doubts += carry.doubts.given_out(graph, Held(carry.stock, carry.stores), held, hour.hour_ms)
+    if doubts:
+        arrivals = [*doubted(doubts, book.arrivals), *late_arrivals]
     spread, pending = spread_hour(
         graph, production, hour.hour_ms, hour.until_ms, carry.pending, arrivals, hour.inferred, book.net
     )
+    for batch, against in unweighed.items():
+        spread.against.setdefault(batch, set()).update(against)
     for batch, missing in spread.missing_ms.items():
         by_batch[batch] = by_batch.get(batch, 0) + missing
     book.post_stock(carry.stock, -1)
@@ -279,16 +291,18 @@ def _hour_account(hour: HourFacts, traced: Traced, units: UnitsHour, carry: Carr
     book.post_stock({store: contents(layers) for store, layers in traced.stores.items()}, 1)
     assert_conserved(hour.entered, production.activities_in(hour.hour_ms), book)
     found = {*hour.issues, *traced.issues, *unplaced, *spread.issues}
-    found |= {*kept_apart(book), *incomplete(by_batch, hour.hour_ms)}
+    apart = [*kept_apart(book)]
+    found |= {*apart, *incomplete(by_batch, hour.hour_ms)}
     return HourAccount(
         hour.hour_ms,
         book.without_zeros(),
         tuple(sorted(found)),
-        Carry(carry.meters, stock, traced.stores, pending),
+        Carry(carry.meters, stock, traced.stores, pending, carry.doubts.after(doubts, held, hour.hour_ms)),
         dict(sorted(by_batch.items())),
         by_work_unit,
         tuple(sorted(spread.closed)),
         spread_reasons(spread.against, hour.hour_ms),
+        [*doubts, *doubts_of(graph, apart, hour.hour_ms)],
         hour,
         book,
     )

@@ -11,7 +11,9 @@ from plantprint.divide_arrays import Ints
 from plantprint.efficiency import converters
 from plantprint.facts import Issue
 from plantprint.plant.graph import Edge, PlantGraph
-from plantprint.quantities import MICRO, decimal_text
+from plantprint.plant.model import Meter
+from plantprint.quantities import MICRO, conversion, decimal_text
+from plantprint.steam import STEAM_MJ_PER_KG_MAX
 from plantprint.times import HOUR_MS
 
 MORE_OUT = "more-out-than-in"
@@ -32,11 +34,19 @@ def explained(graph: PlantGraph, amounts: Mapping[str, int], edges: Iterable[Edg
         seen.add(edge.index)
         for _, meter in edge.terms:
             node = graph.meters[meter]
-            total += node.likely_error * abs(amounts[meter]) + Fraction(node.resolution or 0) * MICRO
+            total += node.likely_error * abs(amounts[meter]) + _step(node) * MICRO
         if edge.is_rest and edge.giver in graph.pools:
             waiting += graph.inflows[edge.giver]
             waiting += [other for other in graph.outflows[edge.giver] if not other.is_rest]
     return int(total)
+
+
+def _step(meter: Meter) -> Fraction:
+    """One step of its register; of a mass as much heat as it can hold."""
+    step = Fraction(meter.resolution or 0)
+    if meter.heat is None:
+        return step
+    return step * conversion(meter.heat.mass_unit, "kg") * STEAM_MJ_PER_KG_MAX * conversion("MJ", meter.unit)
 
 
 class _Balance(NamedTuple):

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from plantprint.allocation import segments
-from plantprint.drivers import Inferred
+from plantprint.drivers import DRIVER_MISSING, Inferred
 from plantprint.facts import Issue
 from plantprint.intervals.findings import KINDS
 from plantprint.plant.graph import Edge, PlantGraph
@@ -19,73 +20,78 @@ Reasons = Mapping[str, tuple[Issue, ...]]
 _NONE: Reasons = {}
 
 
+class Doubt(NamedTuple):
+    """A contradiction of an hour, and the nodes that hold or get anything that depends on it; `first` told before it was kept."""
+
+    issue: Issue
+    nodes: set[str]
+    first: Issue | None = None
+
+
+def doubts_of(graph: PlantGraph, issues: Iterable[Issue], hour_ms: int) -> list[Doubt]:
+    """The contradictions among an hour's issues, at its start."""
+    return [Doubt(replace(issue, at_ms=hour_ms), _touched(graph, issue)) for issue in issues if issue.contradicts]
+
+
 def touched_batches(
-    graph: PlantGraph, production: Production, hour_ms: int, inferred: Inferred, issues: Iterable[Issue]
+    graph: PlantGraph, production: Production, hour_ms: int, inferred: Inferred, doubts: Iterable[Doubt]
 ) -> Reasons:
-    """The contradictions among an hour's issues by the batches that use what comes from their places in that hour.
+    """The contradictions of an hour by the batches that use what comes from their places in that hour.
 
     At a pool, store or meter these are the batches of every work unit downstream; at a work unit where jobs exclude each
-    other those jobs'. Amounts do not matter: nothing may be just what is wrong. Issues come at the hour's start.
+    other those jobs'. Amounts do not matter: nothing may be just what is wrong.
     """
     found: dict[str, set[Issue]] = {}
     users: dict[str, frozenset[str]] = {}
-    for issue in issues:
-        if issue.contradicts:
-            for unit in touched_units(graph, issue):
-                if unit not in users:
-                    users[unit] = frozenset(_users(graph, production, unit, hour_ms, inferred))
-                for batch in users[unit]:
-                    found.setdefault(batch, set()).add(replace(issue, at_ms=hour_ms))
+    for issue, nodes, _ in doubts:
+        for unit in nodes & graph.work_units.keys():
+            if unit not in users:
+                users[unit] = frozenset(_users(graph, production, unit, hour_ms, inferred))
+            for batch in users[unit]:
+                found.setdefault(batch, set()).add(issue)
     return {batch: tuple(sorted(several)) for batch, several in sorted(found.items())} if found else _NONE
 
 
-def doubted(graph: PlantGraph, issues: Iterable[Issue], arrivals: Iterable[Arrival], hour_ms: int) -> list[Arrival]:
+def doubted(doubts: Sequence[Doubt], arrivals: Iterable[Arrival]) -> list[Arrival]:
     """What began to wait in an hour, with the contradictions that its place depends on."""
-    nodes = [(replace(issue, at_ms=hour_ms), _touched(graph, issue)) for issue in issues if issue.contradicts]
     return [
-        one._replace(against=tuple(issue for issue, touched in nodes if one.layers and one.account.id in touched))
+        one._replace(against=tuple(doubt.issue for doubt in doubts if one.layers and one.account.id in doubt.nodes))
         for one in arrivals
     ]
 
 
 def spread_reasons(against: Mapping[str, Iterable[Issue]], hour_ms: int) -> Reasons:
     """Of the hour in which a window ended: by batch what contradicts itself behind the idle amounts that it was given."""
-    return {
-        batch: tuple(
-            sorted(
-                replace(
-                    one,
-                    message=f"{one.message} (it shares what was idle at {format_instant(one.at_ms)})",
-                    at_ms=hour_ms,
-                )
-                for one in issues
-            )
-        )
-        for batch, issues in against.items()
-    }
+    return {batch: tuple(sorted({_shared_idle(one, hour_ms) for one in issues})) for batch, issues in against.items()}
 
 
-def touched_units(graph: PlantGraph, issue: Issue) -> tuple[str, ...]:
-    """The work units to which anything comes that depends on a pool, store, meter, flow ("bus to a") or work unit."""
-    return tuple(sorted(_touched(graph, issue) & graph.work_units.keys()))
+def _shared_idle(issue: Issue, hour_ms: int) -> Issue:
+    if issue.code == DRIVER_MISSING and issue.at_ms == hour_ms:
+        return issue  # How it is shared is what is not known.
+    message = f"{issue.message} (it shares what was idle at {format_instant(issue.at_ms)})"
+    return replace(issue, message=message, at_ms=hour_ms)
 
 
 def _touched(graph: PlantGraph, issue: Issue) -> set[str]:
     """Nodes that hold or get anything that depends on the place of an issue."""
     place = issue.place
-    if issue.code in KINDS:  # A meter may bear the name of a pool.
+    if issue.code == DRIVER_MISSING:
+        edges = [edge for edge in graph.outflows.get(issue.behind, ()) if edge.is_rest]
+        edges = edges if len(edges) > 1 else []  # What goes to one taker is not divided.
+    elif issue.code in KINDS:  # A meter may bear the name of a pool.
         edges = [edge for edge in graph.edges if any(meter == place for _, meter in edge.terms)]
     elif place in graph.outflows:
-        return _downstream(graph, {place})
+        return downstream(graph, {place})
     else:
         edges = [edge for edge in graph.edges if f"{edge.giver} to {edge.taker}" == place]
     shared = [edge for one in edges for edge in _shared_with(graph, one)]
     takers = {edge.taker for edge in shared if edge.taker in graph.outflows}
     # What nobody meters waits at the pool that it leaves.
-    return _downstream(graph, takers) | {edge.giver for edge in shared if edge.taker == "unmetered"}
+    return downstream(graph, takers) | {edge.giver for edge in shared if edge.taker == "unmetered"}
 
 
-def _downstream(graph: PlantGraph, nodes: set[str]) -> set[str]:
+def downstream(graph: PlantGraph, nodes: set[str]) -> set[str]:
+    """The nodes, and all to which anything can come from them."""
     seen, waiting = set(nodes), list(nodes)
     while waiting:
         ahead = {edge.taker for edge in graph.outflows.get(waiting.pop(), ())} - seen

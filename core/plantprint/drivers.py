@@ -1,7 +1,8 @@
 """What shared amounts are divided by: processing time, or the mass, pieces or area of the batches that ran."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from plantprint.times import HOUR_MS
 Inferred = Mapping[str, Sequence[StateSpan]]
 """Inferred states by work unit."""
 
+DRIVER_MISSING = "driver-missing"
 _QUANTITY_UNIT = {"mass": "kg", "pieces": "piece", "area": "m2"}
 
 
@@ -55,9 +57,12 @@ def processing(
 
 
 def window_weights(
-    driver: str, worked: Mapping[Account, int], production: Production, hour_ms: int
+    driver: str, worked: Mapping[Account, int], production: Production, hour_ms: int, shared: str
 ) -> tuple[dict[Account, int], list[Issue]]:
-    """What each account of a window weighs under a driver; a batch without the quantity weighs nothing, which is said."""
+    """What each account of a window weighs under a driver; a batch without the quantity weighs nothing, which is said.
+
+    `shared` says what is divided, in words.
+    """
     if driver == "equal":
         return dict.fromkeys(worked, 1), []
     if driver == "processing_time":
@@ -69,7 +74,8 @@ def window_weights(
         if quantity is None:
             unknown.add(account.id)
         weights[account] = quantity or 0
-    return weights, [_unknown_quantity(batch, driver, hour_ms) for batch in sorted(unknown)]
+    issue = partial(_unknown_quantity, driver=driver, hour_ms=hour_ms, shared=shared)
+    return weights, [issue(batch) for batch in sorted(unknown)]
 
 
 def stream_weights(
@@ -99,17 +105,17 @@ def _unit_weights(
     for part in parts:
         if not part.is_processing:
             continue
-        rate = 1 if edge.driver == "running_time" else _rate(part.jobs, edge.driver, production, hour_ms, issues)
+        rate = 1 if edge.driver == "running_time" else _rate(part.jobs, edge, production, hour_ms, issues)
         total = total + _by_bucket(part, buckets, hour_ms).astype(object) * (rate * edge.weight)
     return total
 
 
-def _rate(jobs: Iterable[Job], driver: str, production: Production, hour_ms: int, issues: set[Issue]) -> int:
+def _rate(jobs: Iterable[Job], edge: Edge, production: Production, hour_ms: int, issues: set[Issue]) -> int:
     rate = 0
     for job in jobs:
-        quantity = _quantity(production.batches.get(job.batch), driver)
+        quantity = _quantity(production.batches.get(job.batch), edge.driver)
         if quantity is None:
-            issues.add(_unknown_quantity(job.batch, driver, hour_ms))
+            issues.add(_unknown_rest(job.batch, edge, hour_ms))
         rate += quantity or 0
     return rate
 
@@ -131,10 +137,15 @@ def _quantity(batch: Batch | None, driver: str) -> int | None:
     return round_half_even(batch.quantity_micro * factor.numerator, factor.denominator)
 
 
-def _unknown_quantity(batch: str, driver: str, hour_ms: int) -> Issue:
+def _unknown_rest(batch: str, edge: Edge, hour_ms: int) -> Issue:
+    issue = _unknown_quantity(batch, edge.driver, hour_ms, f"what is left of {edge.giver}")
+    return replace(issue, behind=edge.giver)
+
+
+def _unknown_quantity(batch: str, driver: str, hour_ms: int, shared: str) -> Issue:
     message = (
-        f"shared amounts are divided by {driver}, and no order gives this batch a quantity of it: where others have one it "
-        "takes nothing, where none has they are divided equally, or by the weights of the flows"
+        f"{shared} is divided by {driver}, and no order gives this batch a quantity of it: where others have one it takes "
+        "nothing, where none has they are divided equally, or by the weights of the flows"
     )
     remedy = f"send its order with a quantity in a unit such as {_QUANTITY_UNIT[driver]}"
-    return Issue("driver-missing", batch, message, remedy, hour_ms)
+    return Issue(DRIVER_MISSING, batch, message, remedy, hour_ms, contradicts=True)

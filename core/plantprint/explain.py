@@ -223,8 +223,9 @@ class _Words:
         return fill(texts.INFLOW, giver=giver, meters=self._meters(edge)) if edge.terms else giver
 
     def _meter(self, meter: str) -> Text:
-        name = both(self.graph.meters[meter].name)
-        return Text(en=f"{name.en} [{meter}]", zh=f"{name.zh}[{meter}]")
+        name, heat = both(self.graph.meters[meter].name), self.graph.meters[meter].heat
+        counted = same("") if heat is None else fill(texts.HEAT, base=same(heat.base_kj_per_kg))
+        return Text(en=f"{name.en} [{meter}{counted.en}]", zh=f"{name.zh}[{meter}{counted.zh}]")
 
     def _meters(self, edge: Edge) -> Text:
         """`Meter A [a] + Meter B [b] - Meter C [c]`, as the model writes it."""

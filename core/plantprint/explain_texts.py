@@ -75,6 +75,7 @@ POOL = Text(
     en="What comes into {pool} ({into}) is divided {window} over all that goes out, in proportion to the {unit} that went.",
     zh="进入{pool}的量（{into}）{window}按各流出的{unit}数比例分配。",
 )
+HEAT = Text(en=", heat of its mass above {base} kJ/kg", zh="，按质量折算的热量，基准{base} kJ/kg")
 INFLOW = Text(en="{giver} by {meters}", zh="{giver}按{meters}")
 CONVERTS = Text(
     en="{pool} converts: what it loses on the way is carried by its output.",

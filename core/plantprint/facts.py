@@ -99,7 +99,8 @@ class Issue:
     """Something wrong in the facts, kept visible: a code, the place, what it means, and what to do.
 
     `contradicts`: facts of that hour contradict each other by more than measuring explains, so that the batches that the
-    place touches are incomplete (`contradictions` finds them). `batch`: the one that lacks a job through it.
+    place touches are incomplete (`contradictions` finds them). `behind`: the pool or store whose rest is divided otherwise
+    through it, where the place is a batch. `batch`: the one that lacks a job through it.
     """
 
     code: str
@@ -108,4 +109,5 @@ class Issue:
     remedy: str
     at_ms: int = 0
     contradicts: bool = field(default=False, compare=False)
+    behind: str = field(default="", compare=False, kw_only=True)
     batch: str = ""

@@ -58,13 +58,17 @@ class StateSpan:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Batch:
-    """What a production order makes; `quantity_micro` in millionths of `unit`, None when no order says it."""
+    """What a production order makes; `quantity_micro` in millionths of `unit`, None when no order says it.
+
+    `put_out_ms`: when good output of it was last reported, None while none was.
+    """
 
     batch: str
     product: str
     quantity_micro: int | None
     unit: str
     ordered_ms: int | None
+    put_out_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -168,6 +172,11 @@ class Production:
 
     def has_issue(self, issue: Issue) -> bool:
         return issue in self.issues_at.get(issue_key(issue), ())
+
+    @property
+    def units(self) -> Iterable[WorkUnit]:
+        """Every work unit that something is known of."""
+        return self._units.values()
 
     def unit(self, work_unit: str) -> WorkUnit:
         return self._units.get(work_unit, _NO_UNIT)

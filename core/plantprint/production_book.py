@@ -5,15 +5,18 @@ What is known is a function of the set of events alone, not of their order, thei
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from plantprint.activities import Activity  # noqa: TC001 - reads like the others
 from plantprint.facts import Issue, ProductionEvent
 from plantprint.plant.graph import PlantGraph
+from plantprint.plant_history import PlantHistory
 from plantprint.production import Batch, Difference, Facts, Job, Production
 from plantprint.production_events import EventBook, Key, Touched, key_of
 from plantprint.production_rules import (
     is_exclusive,
+    put_out_ms,
     reduce_event,
     reduce_job,
     reduce_orders,
@@ -25,28 +28,31 @@ from plantprint.spans import FOREVER
 from plantprint.state_spans import follow_states
 
 
-def reduce_events(events: Iterable[ProductionEvent], graph: PlantGraph) -> Production:
-    """What the events say under a plant model.
+def reduce_events(events: Iterable[ProductionEvent], plant: PlantGraph | PlantHistory) -> Production:
+    """What the events say under a plant model, or each under the one in force at the instant that it is about.
 
     Of one (source, event_id) the highest revision counts. What cannot be used is kept out and becomes an issue.
     """
     known = EventBook()
-    book = ProductionBook(graph)
+    book = ProductionBook(plant)
     book.follow(known, known.add(events))
     return book.production
 
 
 class ProductionBook:
-    """What the events of an `EventBook` say under one plant model; `production` is as of the last `follow`."""
+    """What the events of an `EventBook` say under one plant model, or under each of a plant's; as of the last `follow`.
 
-    def __init__(self, graph: PlantGraph) -> None:
-        self.production = Production()
-        self.graph = graph
-        self._has_exclusive = any(is_exclusive(graph, step) for step in graph.steps)
+    `accounted` is `production` as of the last difference that amounts can see: shipments, outputs and issues are none.
+    """
+
+    def __init__(self, plant: PlantGraph | PlantHistory) -> None:
+        self.production = self.accounted = Production()
+        self.plants = plants = PlantHistory.of(plant)
+        self._has_exclusive = any(is_exclusive(graph, step) for graph in plants.graphs for step in graph.steps)
         self._jobs: dict[str, Job] = {}
         self._activities: dict[Key, Activity] = {}
         self._issues: dict[Hashable, tuple[Issue, ...]] = {}
-        self._steps = {step: step for step in graph.steps}
+        self._steps = {step: step for graph in plants.graphs for step in graph.steps}
 
     def follow(self, events: EventBook, touched: Touched) -> Difference:
         """Reduces again what is touched; returns how `production` differs from what it was."""
@@ -68,6 +74,8 @@ class ProductionBook:
         _only_differing(found, before, self.production)
         if found == Difference() and self.production.issues_at is before.issues_at:
             self.production = before
+        if _moves_amounts(found):
+            self.accounted = self.production
         return found
 
     def _say(self, entity: Hashable, issues: list[Issue], found: Difference) -> None:
@@ -81,7 +89,7 @@ class ProductionBook:
         names: dict[str, str] = {}
         for job in touched.jobs:
             issues: list[Issue] = []
-            old, new = self._jobs.get(job), reduce_job(self.graph, job, events.of_job(job), issues)
+            old, new = self._jobs.get(job), reduce_job(self.plants, job, events.of_job(job), issues)
             self._say(("job", job), issues, found)
             if old == new:
                 continue
@@ -93,11 +101,11 @@ class ProductionBook:
 
     def _compact(self, job: Job, old: Job | None, names: dict[str, str]) -> Job:
         """The job with one object for each name, however many jobs have it."""
-        batch = self.production.batches.get(job.batch)
+        batch, place = self.production.batches.get(job.batch), self.plants.place(job.work_unit)
         return Job(
             job.job if old is None else old.job,
             names.setdefault(job.batch, job.batch) if batch is None else batch.batch,
-            self.graph.work_units[job.work_unit].work_unit,
+            job.work_unit if place is None else place.work_unit,
             names.setdefault(job.step, self._steps.get(job.step, job.step)),
             job.weight,
             job.start_ms,
@@ -115,6 +123,8 @@ class ProductionBook:
             self._say(("batch", batch), issues, found)
             if new is None and (batch in fresh or len(self.production.jobs_of(batch)) > left[batch]):
                 new = Batch(name, "", None, "", None)
+            if new is not None:
+                new = replace(new, put_out_ms=put_out_ms(events.outputs_of(batch)))
             if old != new:
                 made[batch] = new
                 found.gone.batches += [old] if old is not None else []
@@ -141,7 +151,7 @@ class ProductionBook:
             issues: list[Issue] = []
             event, new = events.event(key), None
             if event is not None and (event.kind == "withdraw" or not events.is_withdrawn(key)):
-                new = reduce_event(self.graph, event, partial(_of_source, events, event.source), issues)
+                new = reduce_event(self.plants, event, partial(_of_source, events, event.source), issues)
             self._say(("event", key), issues, found)
             old = self._activities.pop(key, None)
             if new is not None:
@@ -154,10 +164,10 @@ class ProductionBook:
         instants: defaultdict[str, list[int]] = defaultdict(list)
         for work_unit, at_ms in touched.states:
             issues: list[Issue] = []
-            reduce_states(self.graph, work_unit, events.states_at(work_unit, at_ms), issues)
+            reduce_states(self.plants.at(at_ms), work_unit, events.states_at(work_unit, at_ms), issues)
             self._say(("states", work_unit, at_ms), issues, found)
-            if work_unit in self.graph.work_units:
-                instants[self.graph.work_units[work_unit].work_unit].append(at_ms)
+            if (place := self.plants.place(work_unit)) is not None:
+                instants[place.work_unit].append(at_ms)
         for work_unit, several in instants.items():
             old = self.production.unit(work_unit).states
             gone, came = follow_states(events, work_unit, sorted(several), old)
@@ -170,7 +180,7 @@ class ProductionBook:
         for job in side.jobs:
             behind_ms = FOREVER if job.end_ms is None else max(job.end_ms, job.start_ms + 1)
             for other in production.unit(job.work_unit).jobs.within(job.start_ms, behind_ms):
-                issue = reduce_overlap(self.graph, job, other) if other.job != job.job else None
+                issue = reduce_overlap(self.plants, job, other) if other.job != job.job else None
                 if issue is not None:
                     found[min(job.job, other.job), max(job.job, other.job)] = issue
         return list(found.values())
@@ -178,6 +188,12 @@ class ProductionBook:
 
 def _of_source(events: EventBook, source: str, event_id: str) -> ProductionEvent | None:
     return events.event(key_of(source, event_id))
+
+
+def _moves_amounts(found: Difference) -> bool:
+    gone, came = found.gone, found.came
+    ordered, before = ({replace(batch, put_out_ms=None) for batch in side.batches} for side in (came, gone))
+    return any((side.jobs or side.states or side.activities) for side in (gone, came)) or ordered != before
 
 
 def _only_differing(found: Difference, before: Production, after: Production) -> None:

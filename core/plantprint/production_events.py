@@ -24,6 +24,7 @@ NEEDED: Mapping[EventKind, tuple[str, ...]] = {
 
 # Of events of other kinds no more is kept than which revision counts: they may be withdrawn too.
 _KINDS: frozenset[EventKind] = frozenset({*NEEDED, "activity"})
+_OF_OUTPUT = ("batch", "kind")
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
 _Put = Callable[[dict[Any, tuple[Any, ...]], Hashable, Key], None]
@@ -33,7 +34,8 @@ _Put = Callable[[dict[Any, tuple[Any, ...]], Hashable, Key], None]
 class Touched:
     """What other events than before are about; `states` are (work unit, instant), `shipments` (shipment, batch).
 
-    `events` are single ones that say something by themselves: activities, withdrawals, and those that lack a field.
+    `ordered` are batches of orders and outputs. `events` are single ones that say something by themselves: activities,
+    withdrawals, and those that lack a field.
     `news` are the events that made it so.
     """
 
@@ -52,6 +54,7 @@ class EventBook:
         self._events: dict[Key, bytes] = {}
         self._jobs: dict[str, tuple[Key, ...]] = {}
         self._orders: dict[str, tuple[Key, ...]] = {}
+        self._outputs: dict[str, tuple[Key, ...]] = {}
         self._shipments: dict[tuple[str, str], tuple[Key, ...]] = {}
         self._shipped: dict[str, tuple[str, ...]] = {}
         self._states: dict[str, dict[int, tuple[Key, ...]]] = {}
@@ -72,13 +75,18 @@ class EventBook:
     def everything(self) -> Touched:
         """All that there is, as if it were new; without the events themselves."""
         states = {(unit, at_ms) for unit, instants in self._instants.items() for at_ms in instants}
-        return Touched(set(self._jobs), set(self._orders), set(self._shipments), states, set(self._single))
+        ordered = self._orders.keys() | self._outputs.keys()
+        return Touched(set(self._jobs), ordered, set(self._shipments), states, set(self._single))
 
     def of_job(self, job: str) -> list[ProductionEvent]:
         return self._valid(self._jobs.get(job, ()))
 
     def orders_of(self, batch: str) -> list[ProductionEvent]:
         return self._valid(self._orders.get(batch, ()))
+
+    def outputs_of(self, batch: str) -> list[ProductionEvent]:
+        """What says that something came out of a batch, without how much."""
+        return self._valid(self._outputs.get(batch, ()))
 
     def of_shipment(self, shipment: tuple[str, str]) -> list[ProductionEvent]:
         return self._valid(self._shipments.get(shipment, ()))
@@ -149,7 +157,7 @@ class EventBook:
                 self._touch(target, withdrawn, touched)
         elif event.kind in ("job_start", "job_end"):
             touched.jobs.add(plain_text(event, "job"))
-        elif event.kind == "order":
+        elif event.kind in ("order", "output"):
             touched.ordered.add(plain_text(event, "batch"))
         elif event.kind == "shipment":
             touched.shipments.add(_shipment(event))
@@ -168,6 +176,8 @@ class EventBook:
             put(self._jobs, plain_text(event, "job"), key)
         elif event.kind == "order":
             put(self._orders, plain_text(event, "batch"), key)
+        elif event.kind == "output":
+            put(self._outputs, plain_text(event, "batch"), key)
         elif event.kind == "shipment":
             shipment, batch = _shipment(event)
             put(self._shipments, (shipment, batch), key)
@@ -214,6 +224,8 @@ def _without(index: dict[Any, tuple[Any, ...]], entity: Hashable, key: Key) -> N
 
 def _packed(event: ProductionEvent) -> bytes:
     said = [event.at_ms, event.body] if event.kind in _KINDS else []
+    if event.kind == "output":
+        said = [event.at_ms, {name: event.body[name] for name in _OF_OUTPUT if name in event.body}]
     return _encode([event.revision, event.kind, *said]).encode()
 
 

@@ -7,21 +7,28 @@ issue.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from plantprint.activities import Activity, reduce_activity
+from plantprint.activities import Activity, activity_hour_ms, reduce_activity
 from plantprint.event_fields import plain_text, positive_micro
 from plantprint.facts import Issue, ProductionEvent
 from plantprint.plant.graph import PlantGraph
+from plantprint.plant_history import PlantHistory
 from plantprint.production import STATES, Batch, Job, Shipment
 from plantprint.production_events import NEEDED
 from plantprint.quantities import MICRO
-from plantprint.times import format_instant
+from plantprint.times import HOUR_MS, format_instant
 
 Found = list[Issue]
+DAY_MS = 24 * HOUR_MS
+TIME_UNBELIEVABLE = "job-time-unbelievable"
 _SAME_STATE = {"warm-up": "setup"}
 
 
-def reduce_job(graph: PlantGraph, job: str, events: Sequence[ProductionEvent], issues: Found) -> Job | None:
-    """The first start counts, and the first end after it."""
+def reduce_job(plants: PlantHistory, job: str, events: Sequence[ProductionEvent], issues: Found) -> Job | None:
+    """The first start counts, and the first end after it.
+
+    The plant in force at its start must know its work unit and step, and once it has ended those that took over until
+    then; it is kept out where none of them does.
+    """
     starts, ends = ([event for event in events if event.kind == kind] for kind in ("job_start", "job_end"))
     if not starts:
         if ends:
@@ -36,46 +43,75 @@ def reduce_job(graph: PlantGraph, job: str, events: Sequence[ProductionEvent], i
     batch, work_unit = _text(event, "batch", issues), _text(event, "work_unit", issues)
     if not batch or not work_unit:
         return None
-    step = _step(graph, job, event, ends, issues)
-    if step is None:
+    if ends and ends[-1].at_ms < event.at_ms:
+        times = f"{format_instant(ends[-1].at_ms)}, before its start at {format_instant(event.at_ms)}"
+        message = f"job {job!r} ended at {times}; it is kept out"
+        remedy = "send the wrong one again with a higher revision"
+        issues.append(_refused("job-end-before-start", event, message, remedy))
         return None
     end_ms = next((end.at_ms for end in ends if end.at_ms >= event.at_ms), None)
+    step = _step(plants, event, end_ms, issues)
+    if step is None:
+        return None
     if len(ends) > 1:
         message = f"job {job!r} ended {len(ends)} times; the first end after its start counts"
         issues.append(_issue("job-ended-twice", ends[-1], message, "withdraw the wrong ones", job))
     return Job(job, batch, work_unit, step, _weight(event, job, issues), event.at_ms, end_ms)
 
 
-def _step(
-    graph: PlantGraph, job: str, event: ProductionEvent, ends: Sequence[ProductionEvent], issues: Found
-) -> str | None:
-    """The job's step, empty where nobody says it; None when the job is kept out."""
-    work_unit = plain_text(event, "work_unit")
+def _step(plants: PlantHistory, event: ProductionEvent, end_ms: int | None, issues: Found) -> str | None:
+    """The job's step in the first plant that knows it, empty where nobody says it; None where no plant does."""
+    found, is_told = None, False
+    for at_ms, graph in plants.during(event.at_ms, end_ms):
+        step, wrong = _step_under(graph, event, end_ms)
+        # A job that nobody ended yet may end before a plant of later on takes over.
+        if wrong is not None and not is_told and (at_ms == event.at_ms or end_ms is not None):
+            issues.append(replace(wrong, at_ms=at_ms))
+        found, is_told = step if found is None else found, wrong is not None
+    return found
+
+
+def _step_under(graph: PlantGraph, event: ProductionEvent, end_ms: int | None) -> tuple[str | None, Issue | None]:
+    job, work_unit = plain_text(event, "job"), plain_text(event, "work_unit")
     place = graph.work_units.get(work_unit)
-    step = plain_text(event, "step") or (place.step if place else "")
+    step, remedy = (
+        plain_text(event, "step") or (place.step if place else ""),
+        "correct the event, or add it to plant.yaml",
+    )
     if place is None:
         message = f"job {job!r} runs on {work_unit!r}, which is no work unit of the plant"
-        issues.append(_refused("job-unknown-work-unit", event, message, "correct the event, or add it to plant.yaml"))
-    elif step and step not in graph.steps:
+        return None, _refused("job-unknown-work-unit", event, message, remedy)
+    if step and step not in graph.steps:
         message = f"job {job!r} is a {step!r}, which is no step of the plant"
-        issues.append(_refused("job-unknown-step", event, message, "correct the event, or add it to plant.yaml"))
-    elif ends and ends[-1].at_ms < event.at_ms:
-        times = f"{format_instant(ends[-1].at_ms)}, before its start at {format_instant(event.at_ms)}"
-        message = f"job {job!r} ended at {times}; it is kept out"
-        remedy = "send the wrong one again with a higher revision"
-        issues.append(_refused("job-end-before-start", event, message, remedy))
-    else:
-        return step
-    return None
+        return None, _refused("job-unknown-step", event, message, remedy)
+    days = graph.plant.job_days_max
+    if end_ms is not None and end_ms - event.at_ms > days * DAY_MS:
+        lasted = f"from {format_instant(event.at_ms)} to {format_instant(end_ms)}"
+        message = f"job {job!r} lasted {lasted}, more than {days} days, which is not believed; it is kept out"
+        remedy = "send the wrong time again with a higher revision, or raise job_days_max in plant.yaml"
+        return None, _refused(TIME_UNBELIEVABLE, event, message, remedy)
+    return step, None
 
 
 def reduce_orders(batch: str, orders: Sequence[ProductionEvent], issues: Found) -> Batch | None:
-    """The latest order of a batch says what it is; the first when it was ordered."""
+    """The latest order of a batch says what it is; the first when it was ordered. Others that say something else are told."""
     found = None
     for event in orders:
         quantity = _quantity(event, issues)
+        before = found
         found = Batch(batch, plain_text(event, "product"), quantity, plain_text(event, "unit"), orders[0].at_ms)
+        if before not in (None, found):
+            message = (
+                f"batch {batch!r} was ordered before as another product, quantity or unit; the latest order counts"
+            )
+            remedy = "send a change as a higher revision of the same event, or withdraw the order that does not hold"
+            issues.append(_issue("order-told-twice", event, message, remedy, batch))
     return found
+
+
+def put_out_ms(outputs: Sequence[ProductionEvent]) -> int | None:
+    """When good output was last reported; rework goes back, and a co-product is not the batch."""
+    return max((event.at_ms for event in outputs if plain_text(event, "kind") in ("", "good")), default=None)
 
 
 def reduce_shipment(
@@ -109,6 +145,11 @@ def reduce_states(graph: PlantGraph, work_unit: str, events: Sequence[Production
             message = f"{state!r} is no state that is known here; it counts as unknown"
             remedy = f"use one of {', '.join(sorted(STATES))}"
             issues.append(_issue("state-unknown", event, message, remedy, work_unit))
+    told = [plain_text(event, "state") for event in events]
+    if work_unit in graph.work_units and len({_SAME_STATE.get(state, state) for state in told}) > 1:
+        message = f"{work_unit!r} is told to be {', '.join(map(repr, told))} at one instant; the last of them counts"
+        remedy = "send the right one again with a higher revision and withdraw the others"
+        issues.append(_issue("state-told-twice", events[-1], message, remedy, work_unit))
 
 
 def state_of(events: Sequence[ProductionEvent]) -> str | None:
@@ -121,7 +162,7 @@ def state_of(events: Sequence[ProductionEvent]) -> str | None:
 
 
 def reduce_event(
-    graph: PlantGraph,
+    plants: PlantHistory,
     event: ProductionEvent,
     withdrawn: Callable[[str], ProductionEvent | None],
     issues: Found,
@@ -131,7 +172,8 @@ def reduce_event(
     `withdrawn` finds the event of the same source that a withdrawal names.
     """
     if event.kind == "activity":
-        found = reduce_activity(event, graph)
+        hour_ms = activity_hour_ms(event)
+        found = reduce_activity(event, plants.at(event.at_ms if hour_ms is None else hour_ms))
         if isinstance(found, Activity):
             return found
         issues.append(found)
@@ -150,11 +192,12 @@ def reduce_event(
     return None
 
 
-def reduce_overlap(graph: PlantGraph, one: Job, other: Job) -> Issue | None:
+def reduce_overlap(plants: PlantHistory, one: Job, other: Job) -> Issue | None:
     """An issue where the later of two jobs of a work unit starts while the other runs, and a step of the two is exclusive."""
     first, second = (one, other) if (one.start_ms, one.job) < (other.start_ms, other.job) else (other, one)
     overlaps = first.end_ms is None or first.end_ms > second.start_ms
-    if not overlaps or second.end_ms == second.start_ms or not is_exclusive(graph, first.step, second.step):
+    overlaps = overlaps and second.end_ms != second.start_ms
+    if not overlaps or not is_exclusive(plants.at(second.start_ms), first.step, second.step):
         return None
     message = f"jobs {first.job!r} and {second.job!r} overlap on {second.work_unit!r} in an exclusive step"
     remedy = "correct their times; until then what they share is on account `conflict`"

@@ -1,6 +1,7 @@
 """When a batch's figure is final, and which spans of time other production events can change."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 from plantprint.activities import activity_hour_ms
@@ -8,6 +9,7 @@ from plantprint.drivers import units_behind
 from plantprint.event_fields import plain_text
 from plantprint.facts import ProductionEvent
 from plantprint.plant.graph import PlantGraph
+from plantprint.plant_history import PlantHistory
 from plantprint.production import Difference, Job, Production, StateSpan
 from plantprint.times import HOUR_MS, hour_floor
 
@@ -28,18 +30,38 @@ def batch_status(closes_ms: int | None, settled_ms: int, *, corrected: bool = Fa
     return "revised" if corrected else "final"
 
 
-def batch_closes_ms(graph: PlantGraph, production: Production, batch: str) -> int | None:
-    """When a batch's hours, clean-down and windows are in, and the activities known so far; None while a job runs.
+def batch_closes_ms(plant: PlantGraph | PlantHistory, production: Production, batch: str) -> int | None:
+    """When a batch is over and its hours, clean-down and windows are in, and the activities known so far.
 
-    None as well without jobs.
+    None while a job runs, and without jobs.
     """
-    return batches_close_ms(graph, production, [batch])[batch]
+    return batches_close_ms(plant, production, [batch])[batch]
 
 
-def batches_close_ms(graph: PlantGraph, production: Production, batches: Iterable[str]) -> dict[str, int | None]:
+def batches_close_ms(
+    plant: PlantGraph | PlantHistory, production: Production, batches: Iterable[str]
+) -> dict[str, int | None]:
     """`batch_closes_ms` of many batches in one go."""
-    places = _places_of(graph)
-    return {batch: _closes_ms(graph, production, production.jobs_of(batch), places) for batch in batches}
+    plants = PlantHistory.of(plant)
+    return {batch: _closes_ms(plants, production, batch) for batch in batches}
+
+
+def batch_over_ms(plants: PlantHistory, production: Production, batch: str) -> int | None:
+    """Since when no more jobs of a batch are expected; None while one runs, and without jobs.
+
+    That is when its last job ended, once good output or a shipment of it was told since that job began. Where neither is
+    told it may go on: the goods rest between two steps, and are over after `batch_rests_s_max`.
+    """
+    jobs = production.jobs_of(batch)
+    ends = [job.end_ms for job in jobs if job.end_ms is not None]
+    if not ends or len(ends) < len(jobs):
+        return None
+    known, began_ms, ended_ms = production.batches.get(batch), max(job.start_ms for job in jobs), max(ends)
+    told = [shipment.at_ms for shipment in production.shipments_of.get(batch, ())]
+    told += [] if known is None or known.put_out_ms is None else [known.put_out_ms]
+    if any(at_ms >= began_ms for at_ms in told):
+        return ended_ms
+    return ended_ms + plants.at(ended_ms - 1).plant.batch_rests_s_max * 1000
 
 
 def touched_spans(
@@ -84,18 +106,20 @@ def reaches_back_ms(graph: PlantGraph, production: Production, events: Iterable[
     return min(candidates)
 
 
+@lru_cache(maxsize=8)
 def _places_of(graph: PlantGraph) -> Mapping[str, list[str]]:
     """By work unit the places with windows whose amounts can come to its jobs: itself and pools upstream."""
     return {unit: [place for place in graph.idle if unit in units_behind(graph, place)] for unit in graph.work_units}
 
 
-def _closes_ms(
-    graph: PlantGraph, production: Production, jobs: Iterable[Job], places: Mapping[str, list[str]]
-) -> int | None:
-    latest: int | None = None
-    for job in jobs:
-        if job.end_ms is None:
-            return None
+def _closes_ms(plants: PlantHistory, production: Production, batch: str) -> int | None:
+    latest = batch_over_ms(plants, production, batch)
+    if latest is None:
+        return None
+    for job in production.jobs_of(batch):
+        assert job.end_ms is not None
+        graph = plants.at(max(job.start_ms, job.end_ms - 1))
+        places = _places_of(graph)
         windows = [graph.idle[place].calendar.window_at(job.end_ms) for place in places.get(job.work_unit, ())]
         closes = [hour_floor(job.end_ms) + HOUR_MS, *(window.end_ms for window in windows)]
         closes += [
@@ -103,7 +127,7 @@ def _closes_ms(
             for activity in production.activities_by_time.within(job.start_ms, job.end_ms)
             if job.work_unit in units_behind(graph, activity.place)
         ]
-        latest = max(latest or 0, *closes)
+        latest = max(latest, *closes)
     return latest
 
 

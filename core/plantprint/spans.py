@@ -1,7 +1,7 @@
 """Things that last from an instant to another, in order, found by time without looking at all of them; never changed."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -57,6 +57,16 @@ class Spans(Generic[S]):
         place = bisect_right(self._starts, at_ms)
         starts = [*self._starts[place : place + 1], *(s.start_ms for s in self._lasting if s.start_ms > at_ms)]
         return min(starts, default=None)
+
+    @property
+    def lasting(self) -> Sequence[S]:
+        """Those that have not ended."""
+        return self._lasting
+
+    def starting_after(self, at_ms: int) -> list[S]:
+        """Those that start after an instant, ended ones first."""
+        ended = self._ended[bisect_right(self._starts, at_ms) :]
+        return [*ended, *(span for span in self._lasting if span.start_ms > at_ms)]
 
     def changed(self, gone: Collection[S], came: Collection[S]) -> "Spans[S]":
         """Without `gone`, which are here, and with `came`."""

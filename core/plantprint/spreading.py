@@ -5,7 +5,7 @@ there, in the hour of the end, to the jobs that ran in the window; where none ra
 month, and its last one moves them to `overhead`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -138,21 +138,25 @@ def window_end(graph: PlantGraph, place: str, hour_ms: int, until_ms: int) -> in
 
 def enter_activities(
     graph: PlantGraph, production: Production, hour_ms: int
-) -> tuple[Postings, list[Arrival], list[Issue]]:
+) -> tuple[Postings, list[Arrival], list[Issue], dict[str, set[Issue]]]:
     """Postings of the activities whose span ends in the hour, over the jobs that processed in it.
 
-    Where none did, the amount waits at its work unit or pool like what is idle there, or is overhead.
+    Where none did, the amount waits at its work unit or pool like what is idle there, or is overhead. Last comes by batch
+    why its share is not what it should be.
     """
     postings: Postings = []
     arrivals: list[Arrival] = []
     issues: list[Issue] = []
+    against: dict[str, set[Issue]] = {}
     for activity in production.activities_in(hour_ms):
         rule = graph.idle.get(activity.place)
         units = units_behind(graph, activity.place)
         took_part = processing(graph, production, units, activity.from_ms, activity.to_ms, {})
         driver = rule.driver if rule else "processing_time"
-        weights, unknown = window_weights(driver, took_part, production, hour_ms)
+        shared = f"activity {activity.event_source}/{activity.event_id}"
+        weights, unknown = window_weights(driver, took_part, production, hour_ms, shared)
         issues += unknown
+        _divided_otherwise(against, weights, unknown)
         layer = (activity.source, hour_ms, int(Quality.MEASURED), activity.amount)
         if not weights:
             unit = graph.work_units.get(activity.place)
@@ -168,7 +172,14 @@ def enter_activities(
         for taker, share in zip(sorted(weights), shares, strict=True):
             portion: Portion = "idle" if taker.kind == "batch" else "direct"
             postings.append((PostingKey(hour_ms, *taker, *layer[:3], portion), share))
-    return postings, arrivals, issues
+    return postings, arrivals, issues, against
+
+
+def _divided_otherwise(against: dict[str, set[Issue]], weights: Collection[Account], unknown: Sequence[Issue]) -> None:
+    """What goes to one taker is not divided."""
+    if unknown and len(weights) > 1:
+        for batch in {taker.id for taker in weights if taker.kind == "batch"}:
+            against.setdefault(batch, set()).update(unknown)
 
 
 def spread_hour(
@@ -249,8 +260,9 @@ def _close(
         return
     weights: dict[Account, int] = {Account("overhead", place, accounts[0].work_unit, accounts[0].step): 1}
     if took_part:
-        weights, issues = window_weights(rule.driver, took_part, production, hour_ms)
+        weights, issues = window_weights(rule.driver, took_part, production, hour_ms, f"what was idle at {place}")
         result.issues.extend(issues)
+        _divided_otherwise(result.against, weights, issues)
     else:
         result.issues.append(_no_job(place, window, hour_ms))
     for account in accounts:

@@ -1,4 +1,4 @@
-"""Heat of steam and hot water from mass, pressure and temperature or wetness (IAPWS-IF97), condensate taken off.
+"""Heat of steam and condensate from mass, pressure and temperature or wetness (IAPWS-IF97), condensate taken off.
 
 Enthalpies are floats from the steam tables, rounded to a thousandth of a J/kg; heat follows from them exactly. Needs the
 `seuif97` package (extras `collector` and `api`).
@@ -10,13 +10,23 @@ from fractions import Fraction
 import seuif97
 
 from plantprint.gwp import Number
-from plantprint.quantities import round_half_even
 
-ATMOSPHERE_MPA = 0.101325
+ATMOSPHERE_PA = 101_325
+ATMOSPHERE_MPA = ATMOSPHERE_PA / 10**6
+# What gauges of steam tell and their units, in Pa and thousandths of a °C; and between which values the tables know steam,
+# or water at its boiling line.
+STATE_UNITS = {
+    "pressure": {"Pa": 1, "kPa": 1000, "bar": 100_000, "MPa": 1_000_000},
+    "temperature": {"degC": 1000},
+}
+STEAM_PA = (612, 100_000_000)
+STEAM_MILLI_C = (0, 800_000)
+WATER_MILLI_C = (1, 373_000)
+# No steam of these tables holds more: 4160 kJ/kg at 800 °C and a low pressure.
+STEAM_MJ_PER_KG_MAX = Fraction("4.2")
 # What a tonne of steam is worth is counted from water at 20 °C (4.1868 kJ/kg K) in China, from 0 °C in the tables.
 BASE_WATER_20C = Fraction("83.74")
 BASE_WATER_0C = Fraction(0)
-WATER_KJ_PER_KG_K = Fraction("4.1868")
 # A sensor may read this little below saturation; steam that is really wet shows no temperature below it at all.
 SATURATION_TOLERANCE_K = 3.0
 
@@ -32,6 +42,10 @@ _DIGITS = 10**6
 
 class SteamError(ValueError):
     """Readings that no steam has; the message says what they would mean and what to check."""
+
+
+class TooColdError(SteamError):
+    """A temperature at which the pressure would have made water of the steam."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +92,7 @@ def steam_enthalpy(state: SteamState) -> Fraction:
     if state.pressure_mpa < _CRITICAL_MPA:
         boiling = saturation_c(state.pressure_mpa)
         if state.temperature_c < boiling - SATURATION_TOLERANCE_K:
-            raise SteamError(
+            raise TooColdError(
                 f"{state.temperature_c:g} °C at {state.pressure_mpa:g} MPa is water (steam starts at {boiling:.1f} °C): "
                 "check both sensors and whether the pressure is absolute; for wet steam give its dryness"
             )
@@ -111,17 +125,6 @@ def heat_after_return_gj(
         raise SteamError(f"the returned share of condensate is within 0 and 1, not {returned_share}")
     back = Fraction(mass_t) * Fraction(returned_share)
     return heat_gj(mass_t, enthalpy, base) - heat_gj(back, condensate, base)
-
-
-def hot_water_gj(mass_t: Number, temperature_c: Number, base_c: Number = 20) -> Fraction:
-    """GJ of hot water above water of `base_c`."""
-    return Fraction(mass_t) * (Fraction(temperature_c) - Fraction(base_c)) * WATER_KJ_PER_KG_K / 1000
-
-
-def heat_micro_gj(mass_micro_t: int, state: SteamState, base: Number = BASE_WATER_20C) -> int:
-    """Millionths of GJ of millionths of a tonne of steam, rounded half to even: an amount that postings may hold."""
-    exact = heat_gj(mass_micro_t, steam_enthalpy(state), base)
-    return round_half_even(exact.numerator, exact.denominator)
 
 
 def _saturated(pressure_mpa: float, dryness: float) -> Fraction:

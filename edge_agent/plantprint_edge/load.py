@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from plantprint.facts import Channel
 from plantprint.quantities import integral_unit, is_unit
+from plantprint.spelling import keys_of, remedy
 from plantprint.wire import CHUNK_BYTES_MAX
 from plantprint_edge.channels import (
     SerialLine,
@@ -45,9 +46,9 @@ from plantprint_edge.meters import SHIPPED, Library, read_library
 from plantprint_edge.yamlfile import ConfigError, Document, Location, read_yaml
 
 Problem = tuple[Location, str]
-# Quantities that explain a meter and never enter an account: they are stored and shown as they come.
+# Quantities that explain a meter and enter no account by themselves: they are stored and shown as they come.
 AUXILIARY_UNITS: dict[str, str] = {
-    **dict.fromkeys(("V", "A", "Hz", "VA", "var", "%", "1", "deg", "degC", "kPa", "m/s"), "gauge"),
+    **dict.fromkeys(("V", "A", "Hz", "VA", "var", "%", "1", "deg", "degC", "Pa", "kPa", "MPa", "bar", "m/s"), "gauge"),
     **dict.fromkeys(("kvarh", "kVAh"), "counter"),
 }
 
@@ -113,7 +114,7 @@ def _problem(document: Document, details: ErrorDetails) -> str:
         case "model_type" if not location:
             message = "holds no keys; begin with agent, site, outbox and sources, see docs/edge.md"
         case "extra_forbidden":
-            message = "is not a known key; correct its spelling or remove it"
+            message = f"is not a known key; {remedy(str(location[-1]), keys_of(AgentConfig.model_json_schema()))}"
         case "union_tag_invalid" | "union_tag_not_found":
             message = "each source needs `source: modbus`, `modbus_serial`, `dlt645`, `dlt645_serial`, `mqtt`, `folder` or `replay`"
         case "string_pattern_mismatch" if location and location[-1] == "url":

@@ -169,6 +169,7 @@ def test_a_lot_of_many_events_is_looked_at_now_and_then_and_never_forgotten(
     rig.assert_clean()
 
 
+@pytest.mark.contradicts("a stored reason is moved to another batch")
 def test_the_audit_finds_a_reason_that_is_not_one(rig: Rig) -> None:
     rig.event("material_use", 100, batch="b1", lot="nobody", quantity=2, unit="kg")
     rig.run()

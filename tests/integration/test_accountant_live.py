@@ -10,7 +10,7 @@ from accounting_cases import HOUR, HOUR_MS
 from ledger_rig import CHANNELS, METERS, Rig, mill, steady
 
 from plantprint.facts import Channel, ChannelKind, Reading
-from plantprint.times import SiteClock
+from plantprint.times import SiteClock, from_ms
 from plantprint.wire.messages import Alert
 from plantprint_collector.books import account_hours
 from plantprint_collector.open_hours import OpenHours
@@ -156,7 +156,11 @@ def test_a_batch_is_settled_and_open_hours_together(rig: Rig) -> None:
     rig.store({m: steady(m, HOUR_S + 1810, 2 * HOUR_S + 600, 10) for m in METERS})
     rig.now(2 * HOUR_S + 600)
     assert rig.rows("select id from live where kind = 'batch'") == []
-    assert rig.rows("select status from batch") == [("finished",)]
+    assert rig.rows("select status, ended_at from batch") == [("waiting", None)]
+    rig.event("output", HOUR_S + 900, batch="b-j1", quantity=5)
+    rig.now(2 * HOUR_S + 601)
+    ended_at = from_ms(HOUR + (HOUR_S + 900) * 1000)
+    assert rig.rows("select status, ended_at from batch") == [("finished", ended_at)]
 
 
 def test_a_work_unit_without_a_meter_of_its_own_is_as_live_as_what_feeds_it(database_url: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from accounting_cases import HOUR, HOUR_MS
 from ledger_chaos import KINDS, chunks
 from ledger_rig import CHANNELS, Rig, mill
+from steam_mill import STEAM, steam_chunks, steam_mill
 
 from plantprint.account import EMPTY_CARRY, HourAccount
 from plantprint.facts import Channel, Reading
@@ -35,14 +36,17 @@ def shaped_mill() -> dict[str, Any]:
     return plant
 
 
-@pytest.mark.parametrize(("kind", "seed"), [*product(sorted(KINDS), range(4)), ("shaped", 0), ("shaped", 1)])
+@pytest.mark.parametrize(
+    ("kind", "seed"), [*product(sorted(KINDS), range(4)), ("shaped", 0), ("shaped", 1), ("steam", 0)]
+)
 def test_open_hours_equal_stored_readings(database_url: str, kind: str, seed: int) -> None:
     """Whatever arrives when: the same hours, and word when the hour before, once settled, would be settled otherwise."""
     chance = random.Random(f"{kind} {seed}")
     compared = noticed = 0
     with Rig(database_url) as rig:
-        rig.apply(shaped_mill() if kind == "shaped" else mill())
-        rig.declare(*KINDS.get(kind, CHANNELS).values(), *(POWERS.values() if kind == "shaped" else ()))
+        rig.apply({"shaped": shaped_mill, "steam": steam_mill}.get(kind, mill)())
+        beside = {"shaped": POWERS, "steam": STEAM}.get(kind, {})
+        rig.declare(*KINDS.get(kind, CHANNELS).values(), *beside.values())
         rig.job("j1", "u1", -300, 4000)
         rig.job("j2", "u2", 1800, None)
         known: OpenHours | None = None
@@ -57,7 +61,7 @@ def test_open_hours_equal_stored_readings(database_url: str, kind: str, seed: in
                     known = _opened(rig, HOUR - HOUR_MS)
                 else:
                     known.facts.learn_first(marks.channels)
-                    known.add(rig.work, marks.channels)
+                    known.add(rig.work, marks)
                 if chance.random() < 0.5:
                     compared += 1
                     now_ms = newest_ms + chance.randrange(0, 400_000)
@@ -78,6 +82,8 @@ def test_open_hours_equal_stored_readings(database_url: str, kind: str, seed: in
 
 
 def _pieces(chance: random.Random, kind: str) -> Iterable[tuple[float, dict[str, list[Reading]]]]:
+    if kind == "steam":
+        return steam_chunks(chance)
     if kind != "shaped":
         return chunks(chance, kind)
     powers = chunks(chance, "gauges", [channel.name for channel in POWERS.values()])

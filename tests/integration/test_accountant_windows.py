@@ -42,12 +42,17 @@ def test_a_window_ends_without_any_event_and_makes_its_batches_final(rig: Rig) -
     assert set(rig.rows("select place, outcome from window_end where end_at = %s", from_ms(HOUR + 2 * HOUR_MS))) == {
         ("u1", "spread"), ("u2", "carried"), ("bus", "spread"),
     }  # fmt: skip
+    assert status(rig, "b1") == "provisional", "it may be between two steps"
+    rig.event("output", HOUR_S, batch="b1", quantity=5)
+    rig.steady(3 * HOUR_S + 1260, 4 * HOUR_S + 1200)
+    rig.run()
     assert status(rig, "b1") == "final"
     rig.assert_clean()
 
     # Half of the idle hour turns out to have been a job of another batch.
     rig.restart()
     rig.job("j2", "u1", HOUR_S, HOUR_S + 1800, batch="b2")
+    rig.event("output", 2 * HOUR_S, batch="b2", quantity=5)
     rig.run()
     assert rig.rows(
         "select account_id, portion, sum(amount)::bigint from posting where account_kind = 'batch' and source = 'grid' "

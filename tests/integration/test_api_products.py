@@ -114,6 +114,10 @@ async def test_what_was_known_before_a_late_fact_stays_available(client: httpx.A
         event(conn, "2", "material_use", 1, batch="B-100", lot="DYE-7", quantity=10, step="dyeing")
         body = GRID.to_json() | {"value": "1"}
         conn.execute("insert into factor (factor_id, version, body) values (%s, 7, %s)", (GRID.factor_id, Jsonb(body)))
+        other = "jsonb_set(body, '{sources,1,factor}', '\"cn.fuel.coke_oven_gas\"')"
+        conn.execute(
+            f"insert into plant_model (site, version, body, yaml) select site, 2, {other}, '' from plant_model".encode()
+        )
         key, amount = next((k, a) for k, a in f.net_of("B-100").items() if k.source == "gas")
         conn.execute(
             "insert into posting (site, hour_at, account_kind, account_id, work_unit, step, source, entered_at, quality, "
@@ -124,6 +128,7 @@ async def test_what_was_known_before_a_late_fact_stays_available(client: httpx.A
     assert kg(after, "upstream") == kg(before, "upstream") * 2
     assert {one["version"] for one in after["factors"] if one["source"] == "grid"} == {7}
     assert Decimal(after["partial_footprint_kg_co2e"]) > Decimal(before["partial_footprint_kg_co2e"])
+    assert {one["factor"] for one in before["factors"]} != {one["factor"] for one in after["factors"]}
     then_again = await footprint(client, "B-100", known_at=known_at)
     assert then_again["known_at"] == known_at
     for field in ("partial_footprint_kg_co2e", "by_step", "by_source", "factors"):

@@ -89,30 +89,27 @@ async def test_every_page_has_one_first_heading(client: httpx.AsyncClient) -> No
 async def test_finished_batches_are_listed_on_the_live_page_and_all_of_them_page_by_page(
     client: httpx.AsyncClient, database_url: str
 ) -> None:
-    """A batch between two steps is no finished one: where outputs are reported, it has none and its hour is open."""
+    """A batch between two steps is with those that run while an open hour has something of it, then among the others."""
     with psycopg.connect(database_url) as conn:
-        f.insert_batch(conn, "B-099", "finished", f.NOW_MS - 3_600_000)
-        f.write_live(conn, "batch", "B-099", f.batch_body("B-099", 5.0, status="finished"))
-        conn.commit()
-        before = await _page(client, "/")
+        for batch in ("B-098", "B-099"):
+            f.insert_batch(conn, batch, "waiting", f.NOW_MS - 3_600_000)
+        f.write_live(conn, "batch", "B-099", f.batch_body("B-099", 5.0, status="waiting"))
         conn.execute(
             "insert into production_event values (%s, 'mes', 'o', 0, 'output', now(), %s)",
             (f.SITE, Jsonb({"batch": "B-100", "quantity": 1100})),
         )
         conn.commit()
     html = await _page(client, "/")
-    for page in (before, html):
-        running, _, finished = page.partition('id="finished"')
-        assert ("B-099" in running, "B-099" in finished.partition('id="issues"')[0]) == (
-            (False, True) if page is before else (True, True)
-        )
-    finished = html.partition('id="finished"')[2].partition('id="issues"')[0]
+    running, _, others = html.partition('id="finished"')
+    others = others.partition('id="issues"')[0]
+    assert ('data-batch="B-099"' in running, "B-099" in others) == (True, False)
+    assert ('data-batch="B-098"' in running, "B-098" in others, "between steps" in others) == (False, True, True)
+    assert "Between two steps: no job runs" in await _page(client, "/batches/B-099")
     for text in ("B-100", "1,200 kg", "2,282.82", "1.902", "shipped", "provisional", "no good output reported yet"):
-        assert text in finished, text
-    assert "B-307" not in finished
-    assert finished.partition("<table")[2].count("B-099") == 0
+        assert text in others, text
+    assert "B-307" not in others
     lists = await _page(client, "/live-lists?lang=zh")
-    assert "已完工批次" in lists
+    assert "已完工或工序间等待的批次" in lists
     assert "plantprint_lang" not in client.cookies
     assert "<body" not in lists
     every = await _page(client, "/batches?lang=zh")

@@ -204,14 +204,18 @@ async def test_a_running_batch_grows_and_then_becomes_settled(
 ) -> None:
     async with _page(browser, client, "/batches/B-103") as page:
         await page.wait_for_timeout(300)
-        _write(database_url, ("batch", "B-103", f.batch_body("B-103", 4321.09)))
+        scopes = {"1": "2376.6", "2": "1944.49"}
+        _write(database_url, ("batch", "B-103", f.batch_body("B-103", 4321.09, by_scope=scopes)))
         await expect(page.locator("#total [data-f=total]")).to_have_text("4,321.09")
         await expect(page.locator("[data-source=grid] [data-f=kg]")).to_have_text("1,944.49")
-        assert "1,944.49" not in await page.locator("#by-scope").inner_text(), "no stream tells that"
+        cells = page.locator("#by-scope tr")
+        await expect(cells).to_have_text(["Scope 12,376.60", "Scope 21,944.49"])
+        _write(database_url, ("batch", "B-103", f.batch_body("B-103", 4321.09, by_scope={**scopes, "3": "5"})))
+        await expect(cells).to_have_text(["Scope 12,376.60", "Scope 21,944.49", "Scope 35.00"])
+        assert "4,321.09" not in await page.locator("#product").inner_text(), "no stream tells that"
         await page.evaluate(
             "import('/static/refresh.js').then((m) => m.keepFresh(location.href, ['by-scope', 'product'], 1e9)())"
         )
-        await expect(page.locator("#by-scope")).to_contain_text("1,944.49")
         await expect(page.locator("#product")).to_contain_text("4,321.09")
         with psycopg.connect(database_url) as conn:
             conn.execute("delete from live where kind = 'batch' and id = 'B-103'")

@@ -1,6 +1,7 @@
 """Pages of product footprints: a batch with its materials, a printed statement, where a figure comes from, a comparison."""
 
 from collections.abc import AsyncIterator
+from html import escape
 from typing import Any
 
 import fixtures_api as f
@@ -53,6 +54,11 @@ async def test_a_batch_page_shows_what_came_with_materials(client: httpx.AsyncCl
     chinese = await _page(client, "/batches/B-100", "zh")
     for text in ("产品碳足迹（含原料）", "摇篮到厂门", "初级数据占比", "不确定度"):
         assert text in chinese, text
+    body = (await client.get("/v1/batches/B-100/footprint")).json()
+    remarks = [one["message"] for one in body["product_footprint"]["remarks"] if one not in body["issues"]]
+    assert remarks, "nobody reported its output"
+    below = html.partition('id="remarks"')[2]
+    assert [escape(remark) for remark in remarks if escape(remark) not in below] == []
     lost = await _page(client, "/batches/B-101")
     assert "Incomplete, because" in lost
     assert "nobody has said what it is" in lost

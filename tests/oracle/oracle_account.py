@@ -87,11 +87,9 @@ def account_document(document: Mapping[str, Any], known_at: str | None = None) -
 
 
 def events_wrong(document: Mapping[str, Any], known_at: str | None = None) -> set[tuple[str, str, int]]:
-    """What production events got wrong under the plant in force at the end."""
+    """What production events got wrong, each under the plant in force at the instant that it is about."""
     document = {**document, **{name: _known(document.get(name, ()), known_at) for name in ("plants", "events")}}
-    versions, until_ms = _versions(document), instant(document["until"])
-    _, plant, made = ([version for version in versions if version[0] <= until_ms] or versions[:1])[-1]
-    return wrong_events(document["events"], plant, made)
+    return wrong_events(document["events"], [version[:2] for version in _versions(document)])
 
 
 def _versions(document: Mapping[str, Any]) -> list[tuple[int, Plant, Production]]:

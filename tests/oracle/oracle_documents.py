@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
-from oracle.oracle_feeds import Feeds, seeded, told_at
+from oracle.oracle_feeds import Feeds, seeded, told_at, with_heat
 from oracle.oracle_happenings import happenings
 from oracle.oracle_numbers import HOUR_MS
 from oracle.oracle_pen import Document, Pen
@@ -46,6 +46,7 @@ def documents(
     start_ms = instant(pen.pick(*STARTS[zone])) + HOUR_MS * pen.number(0, 2)
     model = _Maker(pen, zone, small=small).model()
     chance = seeded(pen.number(0, 2**32))
+    model["job_days_max"] = chance.choice((1, 31))
     chance.shuffle(model["flows"])  # The order of a plant file says nothing.
     # A fault of which only a part is known would be another story.
     feeds = Feeds(chance, start_ms, hours, large=large, faults=not known)
@@ -59,6 +60,7 @@ def documents(
             readings += added[1]
         chance.shuffle(plants)
     events = happenings(chance, [plant["model"] for plant in plants], start_ms, hours)
+    with_heat(feeds, plants, channels, readings)
     if known:
         told_at(chance, [*readings, *events, *(plant for plant in plants if "effective_at" in plant)], start_ms)
     return Document(

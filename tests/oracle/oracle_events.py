@@ -108,9 +108,11 @@ def _jobs(made: Production, events: Sequence[Mapping[str, Any]], plant: Plant) -
         ends = [instant(e["at"]) for e in events if e["kind"] == "job_end" and e["body"]["job"] == body["job"]]
         start_ms, unit = instant(event["at"]), plant.units.get(body["work_unit"])
         step = body.get("step") or (unit.step if unit else "")
+        end_ms = min((end for end in ends if end >= start_ms), default=FOREVER)
         if unit is None or (step and step not in plant.rules) or (ends and max(ends) < start_ms):
             continue  # an open issue
-        end_ms = min((end for end in ends if end >= start_ms), default=FOREVER)
+        if end_ms != FOREVER and end_ms - start_ms > plant.job_ms_max:
+            continue  # an open issue
         weight = number(body.get("weight") or 1)
         made.jobs.append(Job(start_ms, end_ms, body["job"], body["batch"], unit.id, step, weight))
 

@@ -62,11 +62,11 @@ class Feeds:
             self.channels |= {*told}
             for channel, (body, rows) in told.items():
                 channels.append({"channel": channel, **body})
-                blocks += self._blocks(channel, body["decimals"], rows)
+                blocks += self.blocks(channel, body["decimals"], rows)
         self.chance.shuffle(blocks)
         if not blocks:
             channel = {"channel": "gw/other", "unit": "kWh", "decimals": 0, "kind": "counter"}
-            return [*channels, channel], self._blocks("gw/other", 0, [Row(self.start_ms, 1)])
+            return [*channels, channel], self.blocks("gw/other", 0, [Row(self.start_ms, 1)])
         return channels, blocks
 
     def _meter(self, meter: Body) -> tuple[Body, list[Row]]:
@@ -121,11 +121,20 @@ class Feeds:
         new["channel"] = f"{old['channel']}-new"
         return {new["channel"]: self._meter({**meter, "bindings": [{}], "wrap": "1"})}
 
+    def gauge(self, tells: str) -> tuple[Body, list[Row]]:
+        """A pressure or temperature; now and then nobody reads it."""
+        chance = self.chance
+        unit, decimals, values = chance.choice(GAUGES[tells])
+        rows = (
+            [Row(t_ms, chance.choice((*values[:2], *values))) for t_ms in self._times()] if chance.randrange(8) else []
+        )
+        return {"unit": unit, "decimals": decimals, "kind": "gauge"}, self._untidy(rows)
+
     def fed(self, channel: str, meter: Mapping[str, Any]) -> tuple[Body, list[Body]]:
         """A channel that comes to a meter, which stays as it is."""
         body, rows = self._meter({**meter, "bindings": [{}], "wrap": "1"})
         self.channels.add(channel)
-        return {"channel": channel, **body}, self._blocks(channel, body["decimals"], rows)
+        return {"channel": channel, **body}, self.blocks(channel, body["decimals"], rows)
 
     def _times(self) -> list[int]:
         chance, every = self.chance, GAPS_MS if self.hours < 10 else LONG_GAPS_MS
@@ -242,12 +251,75 @@ class Feeds:
         self.chance.shuffle(told)
         return told
 
-    def _blocks(self, channel: str, decimals: int, rows: Sequence[Row]) -> list[Body]:
+    def blocks(self, channel: str, decimals: int, rows: Sequence[Row]) -> list[Body]:
         blocks: dict[tuple[str, int], list[list[str]]] = {}
         for row in rows:
             text = [format_instant(row.t_ms), _text(row.value, decimals)]
             blocks.setdefault((row.quality, row.revision), []).append(text)
         return [{"channel": channel, "quality": q, "revision": r, "rows": texts} for (q, r), texts in blocks.items()]
+
+
+MASS_UNITS = {"kWh": "kg", "Wh": "kg", "MJ": "kg", "MWh": "t", "kW": "kg/h", "W": "kg/h", "MW": "t/h"}
+# What gauges of steam say: unit, decimals, values in steps; some beyond what steam can be, or what a gauge can say.
+GAUGES = {
+    "pressure": (("MPa", 2, (70, 80, 3, 3000, 0)), ("bar", 1, (70, 81, 0, 250, 9999)), ("kPa", 0, (700, 801, 45, -3))),
+    "temperature": (("degC", 1, (1650, 2000, 5501, 900, 3, -5)), ("degC", 0, (165, 250, 373, 9999))),
+}
+
+
+def with_heat(feeds: "Feeds", plants: Sequence[Body], channels: list[Body], blocks: list[Body]) -> None:
+    """Makes meters of steam or condensate of some that count kWh, in every plant, and adds what their gauges say.
+
+    Each plant is `{"model": …}`. Only meters with one plain binding: what is read beside a channel is followed with it.
+    """
+    chance = feeds.chance
+    base = chance.choice(({}, {}, {"base_kj_per_kg": "0"}, {"base_kj_per_kg": "440.1"}))
+    versions: dict[str, list[Body]] = {}
+    for meter in (meter for plant in plants for meter in plant["model"]["meters"]):
+        versions.setdefault(meter["id"], []).append(meter)
+    levels = {store.get("level") for plant in plants for store in plant["model"].get("stores", ())}
+    for name, several in sorted(versions.items()):
+        bindings = [b for meter in several for b in meter["bindings"]]
+        is_plain = len(bindings) == len(several) and len({b["channel"] for b in bindings}) == 1
+        is_plain &= not any("power" in b for b in bindings) and not any("resolution" in meter for meter in several)
+        if not is_plain or name in levels or several[0]["unit"] != "kWh" or chance.randrange(4):
+            continue
+        kind, block, reads = _heat(chance, base, has_wrap=any("wrap" in meter for meter in several))
+        for body in channels:
+            if body["channel"] == bindings[0]["channel"]:
+                body["unit"] = MASS_UNITS[body["unit"]]
+        told = {tells: f"{bindings[0]['channel']}-{tells}" for tells in reads}
+        for meter in several:
+            meter[kind] = block
+            meter["bindings"][0] |= told
+        for tells, channel in told.items():
+            body, rows = feeds.gauge(tells)
+            if rows:
+                channels.append({"channel": channel, **body})
+                blocks += feeds.blocks(channel, body["decimals"], rows)
+
+
+def _heat(chance: random.Random, base: Body, *, has_wrap: bool) -> tuple[str, Body, list[str]]:
+    """The key of a block, the block, and what is read beside the mass."""
+    # A modulus is in the unit of the channel.
+    block: Body = {
+        "mass_unit": "kg" if has_wrap else chance.choice(("kg", "t")),
+        "hold_s": chance.choice((450, 1800, 7200)),
+    }
+    if not chance.randrange(4):
+        fixed = chance.randrange(2)
+        return "condensate", block | base | ({"temperature": "90"} if fixed else {}), [] if fixed else ["temperature"]
+    block |= base | {"pressure_is": chance.choice(("absolute", "gauge"))}
+    match chance.randrange(5):
+        case 0:
+            return "steam", block | {"pressure": "0.7", "dryness": "0.93"}, []
+        case 1:
+            return "steam", block | {"pressure": "1.25"}, ["temperature"]
+        case 2:
+            return "steam", block, ["pressure"]
+        case 3:
+            return "steam", block | {"dryness": "0.9707"}, ["pressure"]
+    return "steam", block, ["pressure", "temperature"]
 
 
 def told_at(chance: random.Random, facts: Sequence[Body], start_ms: int) -> None:

@@ -45,7 +45,14 @@ def happenings(chance: random.Random, models: Sequence[Mapping[str, Any]], start
         tell("job_start", at_ms, body | {"weight": chance.choice((None, 1, "2.5", "0.000001", 700))})
         if not chance.randrange(4):
             return
-        lasts_ms = (0, 1, 777, chance.randrange(hours * HOUR_MS), chance.randrange(4 * hours) * HOUR_MS // 4)
+        lasts_ms = (
+            0,
+            1,
+            777,
+            chance.choice((24 * HOUR_MS, 24 * HOUR_MS + 1)),
+            chance.randrange(hours * HOUR_MS),
+            chance.randrange(4 * hours) * HOUR_MS // 4,
+        )
         end_ms = at_ms + chance.choice(lasts_ms)
         tell("job_end", end_ms, {"job": body["job"]})
         if not chance.randrange(4):  # What follows begins as the job ends, perhaps with a window.

@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from oracle.oracle_numbers import converted, number
+from oracle.oracle_numbers import HOUR_MS, converted, number
 from oracle.oracle_time import Calendar
 
 Body = Mapping[str, Any]
@@ -94,6 +94,7 @@ class Plant:
 
     def __init__(self, body: Body) -> None:
         self.bucket_s: int = body.get("bucket_s", 60)
+        self.job_ms_max: int = body.get("job_days_max", 31) * 24 * HOUR_MS
         self.zone: str = body["site"].get("timezone", "UTC")
         self.site: str = body["site"]["id"]
         self.sources: dict[str, Body] = {s["id"]: s for s in body["sources"]}

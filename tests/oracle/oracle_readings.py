@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from oracle.oracle_heat import Gauge, gauge, heat_of
 from oracle.oracle_meters import Bucket, Hour, amount_hour, counter_hour, gauge_hour
 from oracle.oracle_numbers import HOUR_MS, MICRO, MISSING, QUALITIES, RATES, converted, half_even, number
 from oracle.oracle_plant import Plant
@@ -104,15 +105,16 @@ def _told(
     rules = _Rules(plant, meter["id"], binding, stream.body)
     step, max_gap_ms = rules.of(binding, meter).step, meter.get("max_gap_s", 300) * 1000
     values = [v for v in stream.values if v.t_ms > since_ms and rules.at(v.t_ms).can_be(v.value)]
+    # What is read beside a channel is followed from the hour in which the channel begins to tell anything.
+    begun_ms = values[0].t_ms if values else 0
     if stream.body["kind"] == "counter":
         # An hour is accounted from its own readings and the four after it: what ends later is not known to it.
         seen = bisect_right(values, hour.end_ms, key=lambda value: value.t_ms) + 4
         points = course(values[:seen], lambda t_ms: rules.at(t_ms).believed)
+        begun_ms = points[0].t_ms if points else 0
         if meter.get("resolution"):
             ahead = stream.ahead.get(meter["id"], 0)
-            # Power is followed from the hour in which its counter begins to tell anything.
-            begun_ms = points[0].t_ms - (not points[0].t_ms % HOUR_MS) if points else 0
-            power = _power(meter, binding, known, begun_ms // HOUR_MS * HOUR_MS)
+            power = _power(meter, binding, known, _hour_before(begun_ms))
             told = shaped_hour(
                 points, step, half_even(number(meter["resolution"]) * MICRO), power, ahead, max_gap_ms, hour
             )
@@ -124,6 +126,9 @@ def _told(
     else:
         values = [v for v in stream.values if rules.of(binding, meter).can_be(v.value)]
         buckets = amount_hour(values, step, stream.period_ms, hour)
+    if "steam" in meter or "condensate" in meter:
+        since_ms = -(2**62) if stream.body["kind"] == "amount" else _hour_before(begun_ms)
+        buckets = heat_of(meter, buckets, _gauges(meter, binding, known, since_ms), hour)
     stream.told[place] = buckets
     return buckets
 
@@ -142,9 +147,15 @@ class Rule:
         return self.least <= value <= self.most
 
 
+def counts_in(meter: Mapping[str, Any]) -> str:
+    """What the meter's channel counts; `wrap` and `rated_per_hour` are of that."""
+    block = meter["steam"] if "steam" in meter else meter.get("condensate")
+    return str(meter["unit"] if block is None else block.get("mass_unit", "t"))
+
+
 def rule_of(meter: Mapping[str, Any], binding: Mapping[str, Any], channel: Mapping[str, Any]) -> Rule:
     kind, unit = channel["kind"], channel["unit"]
-    factor = converted(RATES[unit] if kind == "gauge" else unit, meter["unit"])
+    factor = converted(RATES[unit] if kind == "gauge" else unit, counts_in(meter))
     assert factor is not None, "channels of the test's documents convert"
     step = factor * number(binding.get("ratio", 1)) * Fraction(MICRO, 10 ** channel["decimals"])
     rated = Fraction(12, 10) * number(meter["rated_per_hour"]) * MICRO / step if meter.get("rated_per_hour") else None
@@ -198,6 +209,24 @@ def _power(
     rule = rule_of(meter, binding, stream.body)
     values = [v for v in stream.values if v.t_ms > since_ms and rule.can_be(v.value)]
     return Power(values, rule.step, meter.get("max_gap_s", 300) * 1000)
+
+
+def _hour_before(t_ms: int) -> int:
+    """The start of the hour that a reading belongs to; one at a full hour is the last of the hour before."""
+    return (t_ms - (not t_ms % HOUR_MS)) // HOUR_MS * HOUR_MS
+
+
+def _gauges(
+    meter: Mapping[str, Any], binding: Mapping[str, Any], known: Mapping[str, Stream], since_ms: int
+) -> dict[str, Gauge | None]:
+    """Those that the binding names, None where nobody reads one."""
+    found: dict[str, Gauge | None] = {}
+    for name in ("pressure", "temperature"):
+        if name in binding:
+            read = known.get(binding[name])
+            values = [] if read is None else [value for value in read.values if value.t_ms > since_ms]
+            found[name] = None if read is None else gauge(meter, name, read.body, values)
+    return found
 
 
 def _followed_since(meter: Mapping[str, Any], binding: Mapping[str, Any]) -> int:

@@ -48,6 +48,7 @@ def _said_anew(chance: random.Random, model: Body) -> None:
     spans += [model["bucket_s"]] if any(len(meter["bindings"]) > 1 for meter in model["meters"]) else []
     fits = [s for s in (300, 900, 1800, 3600) if all(span % s == 0 for span in spans)]
     model["bucket_s"] = chance.choice([model["bucket_s"], *fits])
+    model["job_days_max"] = chance.choice((1, 2, 31))
     for step in model["steps"]:
         step["rule"] = chance.choice((step["rule"], "weight", "equal"))
     for pool in model["pools"]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle.oracle_account import account_document
@@ -21,7 +22,7 @@ from plantprint.times import format_instant
 
 # Found by these tests: a store that lets an hour pass through it kept some, and the next hour did not know of it.
 KEPT = Path(__file__).resolve().parents[1] / "data" / "passing_store_keeps.facts.json"
-EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "one-hour.facts.json"
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 Body = dict[str, Any]
 
 
@@ -114,5 +115,6 @@ def test_a_meters_buckets_equal_those_of_the_oracle(document: Body) -> None:
     assert_agrees(document)
 
 
-def test_the_hour_of_the_method_page_equals_the_oracle_too() -> None:
-    assert_agrees(json.loads(EXAMPLE.read_text(encoding="utf-8")))
+@pytest.mark.parametrize("name", ["one-hour", "steam"])
+def test_the_hours_of_the_method_page_equal_the_oracle_too(name: str) -> None:
+    assert_agrees(json.loads((EXAMPLES / f"{name}.facts.json").read_text(encoding="utf-8")))

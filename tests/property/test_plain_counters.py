@@ -82,7 +82,7 @@ def test_all_at_once_is_as_one_by_one(
             np.testing.assert_array_equal(table.amount[row, at], hour.amount)
             np.testing.assert_array_equal(table.quality(number)[row], hour.quality)
             np.testing.assert_array_equal(table.missing_ms[row, at], hour.missing_ms)
-            assert plain.state(row, HOUR + (number + 1) * HOUR_MS) == state
+            assert plain.states(np.array([row]), HOUR + (number + 1) * HOUR_MS) == [state]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 from strategies import HOUR_0, production_events
 
 from plantprint.facts import ProductionEvent
+from plantprint.plant.graph import PlantGraph
+from plantprint.plant_history import PlantHistory
 from plantprint.production import STATES, Facts
 from plantprint.production_book import ProductionBook, reduce_events
 from plantprint.production_events import EventBook
 from plantprint.times import format_instant
 
 GRAPH = make_graph([("grid", "u1", "a")], work_units=["u1"], rules={"dyeing": "weight", "press": "exclusive"})
+OTHER = make_graph([("grid", "u2", "a")], work_units=["u2"], rules={"dyeing": "exclusive"})
+CHANGED = PlantHistory([(None, GRAPH), (HOUR_0 + 2000, OTHER), (HOUR_0 + 4000, GRAPH)])
 
 
 @given(st.lists(production_events(), max_size=25).flatmap(lambda e: st.tuples(st.just(e), st.permutations(e + e[::2]))))
@@ -70,18 +74,31 @@ ACTIVITIES = st.builds(
 )
 
 
-@given(st.data())
-@settings(max_examples=50, deadline=None)
-def test_events_in_pieces_say_what_all_say_at_once_and_the_difference_told_is_exact(data: st.DataObject) -> None:
+OUTPUTS = st.builds(
+    lambda event_id, second, kind, revision: ProductionEvent(
+        "mes", event_id, revision, "output", HOUR_0 + second * 1000, {"batch": "1", "quantity": 1, "kind": kind}
+    ),
+    st.sampled_from(("o1", "o2")),
+    st.integers(0, 5),
+    st.sampled_from((None, "good", "rework")),
+    st.integers(0, 2),
+)
+
+
+@given(st.data(), st.sampled_from((GRAPH, CHANGED)))
+@settings(max_examples=80, deadline=None)
+def test_events_in_pieces_say_what_all_say_at_once_and_the_difference_told_is_exact(
+    data: st.DataObject, plant: PlantGraph | PlantHistory
+) -> None:
     """Whatever the order, with revisions, withdrawals before their targets, and events that are known already."""
-    events, book = EventBook(), ProductionBook(GRAPH)
+    events, book = EventBook(), ProductionBook(plant)
     known: list[ProductionEvent] = []
-    for piece in data.draw(st.lists(st.lists(production_events() | ACTIVITIES, max_size=6), max_size=9)):
+    for piece in data.draw(st.lists(st.lists(production_events() | ACTIVITIES | OUTPUTS, max_size=6), max_size=9)):
         known += piece
         again = data.draw(st.lists(st.sampled_from(known), max_size=2)) if known else []
         before = book.production
         told = book.follow(events, events.add([*again, *piece]))
-        assert book.production == reduce_events(known, GRAPH)
+        assert book.production == reduce_events(known, plant)
         seen = difference(before, book.production)
         for side, other in ((told.gone, seen.gone), (told.came, seen.came)):
             for kind in fields(Facts):

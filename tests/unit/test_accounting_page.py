@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from plantprint import neutral
+from plantprint.steam import BASE_WATER_20C, SteamState, condensate_enthalpy, steam_enthalpy
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "accounting.md").read_text(encoding="utf-8")
@@ -104,6 +105,50 @@ def test_a_coarse_counter_is_what_the_product_computes() -> None:
     grid = {p["account_id"]: p["amount"] for p in result["postings"] if p["source"] == "grid"}
     assert f"= {grid['X']} kWh flowed while X ran alone" in section("A coarse counter")
     assert "Y" not in grid
+
+
+STEAM = "An hour of steam and condensate, by hand"
+
+
+def test_no_number_in_the_prose_of_the_hour_of_steam_is_loose() -> None:
+    body = facts("steam")
+    result = account(body)
+    (model,) = [plant["model"] for plant in body["plants"]]
+    steam, back = (next(one for one in model["meters"] if one["id"] == name) for name in ("steam", "back"))
+    rows = {block["channel"]: block["rows"] for block in body["readings"]}
+    (pressure,) = {value for _, value in rows["gw/steam-mpa"]}
+    times = [at[11:16] for at, _ in rows["gw/steam-mpa"]]
+    assert times == [f"02:{minute:02}" for minute in range(0, 31, 5)] + ["03:00"]
+    quarter = {name: (Fraction(r[-1][1]) - Fraction(r[0][1])) / 4 for name, r in rows.items() if name != "gw/steam-mpa"}
+    x, warm = Fraction(steam["steam"]["dryness"]), back["condensate"]["temperature"]
+    water, dry = (steam_enthalpy(SteamState(float(pressure), dryness=one)) for one in (0.0, 1.0))
+    wet, boiling = water + x * (dry - water), condensate_enthalpy(float(warm))
+    told, returned = metered(result, "steam"), metered(result, "back")
+    (posted,) = result["postings"]
+    assert posted["quality"] == "estimated"
+    batch = result["batches"]["X"]
+    n, t, w = said, quarter["gw/steam-t"], quarter["gw/back-t"]
+    assert not re.search(
+        r"\d",
+        left_over(
+            STEAM,
+            "[examples/steam.facts.json](examples/steam.facts.json)",
+            f"steam that holds {n((1 - x) * 100)} % of water",
+            f"Between {times[0]} and {times[-1]} UTC {n(t)} t of steam flow in every quarter, and {n(w)} t of water of {warm} °C",
+            f"is read every 5 minutes until {times[-2]} and then at {times[-1]} again, always {n(pressure)} MPa",
+            f"boiling water holds {n(water)} kJ/kg and dry steam {n(dry)} kJ/kg, {n(dry)} − {n(water)} = {n(dry - water)} more.",
+            f"With a dryness of {n(x)} that is {n(water)} + {n(x)} × {n(dry - water)} = {n(wet)} kJ/kg.",
+            f"Above water of 20 °C, {n(BASE_WATER_20C)} kJ/kg, the mass of a quarter is worth "
+            f"{n(t)} × ({n(wet)} − {n(BASE_WATER_20C)}) = {n(t * (wet - BASE_WATER_20C))} MJ.",
+            f"to {n(told / 4)} GJ: 4 × {n(told / 4)} = {n(told)} GJ.",
+            f"holds {n(boiling)} kJ/kg: {n(w)} × ({n(boiling)} − {n(BASE_WATER_20C)}) = {n(w * (boiling - BASE_WATER_20C))} MJ",
+            f"rounded to {n(returned / 4)} GJ: 4 × {n(returned / 4)} = {n(returned)} GJ.",
+            f"has {n(told)} − {n(returned)} = {posted['amount']} GJ, at {batch['factors'][0]['kg_co2e_per_unit']} kg CO2/GJ "
+            f"{posted['amount']} × {batch['factors'][0]['kg_co2e_per_unit']} = {batch['kg_co2e']} kg CO2e.",
+            f"After {times[-2]} the pressure is held. From 02:35 on (`max_gap_s` 300) what follows",
+            f"Without the reading at {times[-1]}, what flowed after that (`hold_s` {steam['steam']['hold_s']}) would be",
+        ),
+    )
 
 
 LOTS = "A batch with a purchased lot, rework and export, by hand"

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from plantprint import neutral
+from plantprint.account import Carry
 from plantprint.allocation import Account
+from plantprint.doubts import Doubts
 from plantprint.facts import Issue
 from plantprint.lots import Pcf
 from plantprint.spreading import Pending, Waiting
@@ -263,6 +265,60 @@ def test_a_quantity_that_nobody_has_is_told_as_it_is_divided() -> None:
     result = account(facts(plant, used, jobs=jobs, until="2026-01-02T05:00:00Z"))
     (message, *_) = [one["message"] for one in result["issues"] if one["code"] == "driver-missing"]
     assert "where none has they are divided equally" in message
+    assert without_idle(reasons(result)) == {name: [MISSING_X, MISSING_Y] for name in "XY"}
+    alone = [job("j1", "X", "a")]
+    result = account(facts(plant, used, jobs=alone, until="2026-01-02T05:00:00Z"))
+    assert without_idle(reasons(result)) == {"X": []}, "what goes to one is not divided"
+
+
+MISSING_X, MISSING_Y = ("driver-missing", "X"), ("driver-missing", "Y")
+
+
+def without_idle(found: dict[str, list[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:
+    return {name: [one for one in several if one[0] == "driver-missing"] for name, several in found.items()}
+
+
+def order(batch: str) -> Body:
+    return {"kind": "order", "at": at("01:00"), "body": {"batch": batch, "quantity": 10, "unit": "kg"}}
+
+
+def test_batches_that_share_a_rest_by_a_quantity_that_one_lacks_say_so_and_no_others() -> None:
+    """X and Y share what is left of `bus` by mass; Z runs on c, which has a meter, W shares what is left of `air` by pieces."""
+    units = [named(unit, step="s") for unit in ("a", "b", "c", "d", "e")]
+    flows = [
+        ("grid", "bus", "m"),
+        ("bus", "c", "mc"),
+        ("bus", "a", "rest"),
+        ("bus", "b", "rest"),
+        ("grid", "air", "ma"),
+    ]
+    pools = [named("bus", unit="kWh"), named("air", unit="kWh")]
+    plant = model([*flows, ("air", "d", "rest"), ("air", "e", "rest")], pools=pools)
+    plant["work_centers"] = [named("line", work_units=units)]
+    for flow in plant["flows"]:
+        if flow["amount"] == "rest":
+            flow["driver"] = "mass" if flow["from"] == "bus" else "running_time"
+    jobs = [job(f"j{unit}", batch, unit) for unit, batch in zip("abcd", "XYZW", strict=True)]
+    used = {"m": 60, "mc": 20, "ma": 10}
+    ordered = [order("X"), order("Z")]
+    assert reasons(account(facts(plant, used, jobs=jobs, events=ordered))) == {
+        "W": [], "X": [MISSING_Y], "Y": [MISSING_Y], "Z": [],
+    }  # fmt: skip
+    nobody = reasons(account(facts(plant, used, jobs=jobs)))
+    assert nobody == {"W": [], "X": [MISSING_X, MISSING_Y], "Y": [MISSING_X, MISSING_Y], "Z": []}
+    everybody = reasons(account(facts(plant, used, jobs=jobs, events=[*ordered, order("Y")])))
+    assert everybody == {"W": [], "X": [], "Y": [], "Z": []}
+    plant["flows"] = [flow for flow in plant["flows"] if flow["to"] != "b"]
+    alone = reasons(account(facts(plant, used, jobs=jobs, events=[order("Y")])))
+    assert alone == {"W": [], "X": [], "Y": [], "Z": []}, "what goes to one is not divided"
+
+
+def test_batches_that_share_an_activity_by_a_quantity_that_one_lacks_say_so() -> None:
+    plant = model([*BUS, REST]) | {"idle": {"window": "day", "driver": "mass"}}
+    body = {"source": "grid", "amount": 9, "pool": "bus", "from": at("02:00"), "to": at("03:00")}
+    events = [order("X"), {"kind": "activity", "at": at("04:00"), "body": body}]
+    used = {"m": 50, "ma": 30, "mb": 20}
+    assert reasons(account(facts(plant, used, events=events))) == {"X": [MISSING_Y], "Y": [MISSING_Y]}
 
 
 def test_a_footprint_below_zero_is_told_as_that() -> None:
@@ -306,3 +362,53 @@ def test_what_waits_for_a_window_is_the_same_after_it_was_stored() -> None:
     again = Pending.from_json(json.loads(json.dumps(pending.to_json())))
     assert again == pending
     assert again.waiting[Account("idle", "a", "a", "s")].against == (wrong,)
+
+
+def stored(kind: str, used: dict[str, Any], **more: Any) -> Body:
+    """grid → bus → tank → out → a; b is at the bus. What each meter used in the hours from 02 on."""
+    flows = [("grid", "bus", "m"), ("bus", "b", "mb"), ("bus", "tank", "mc"), ("tank", "out", "md"), ("out", "a", "ma")]
+    pools = [named("bus", unit="kWh"), named("out", unit="kWh")]
+    plant = model(flows, pools=pools) | {"stores": [named("tank", unit="kWh", kind=kind)]}
+    hours = [(at(f"0{n}:00"), at(f"0{n + 1}:00")) for n in range(2, 8)]
+    rows = {
+        m: [[*hour, str(amount)] for hour, amount in zip(hours, several, strict=True)] for m, several in used.items()
+    }
+    jobs = [job(f"a{n}", f"A{n}", "a", f"0{n}:00", f"0{n + 1}:00") for n in range(2, 8)]
+    jobs += [job(f"b{n}", f"B{n}", "b", f"0{n}:00", f"0{n + 1}:00") for n in range(2, 8)]
+    return facts(plant, rows, jobs=jobs, until=at("08:00"), **more)
+
+
+@pytest.mark.parametrize(("kind", "told"), [("fifo", {"A5", "A6"}), ("mixed", {"A4", "A5", "A6"})])
+def test_what_a_store_keeps_of_a_contradicting_hour_is_doubted_until_it_has_gone_out(kind: str, told: set[str]) -> None:
+    """10 come in at 02 and at 03, when the bus gives more than it gets; what goes out at 04 came in at 02, if that goes first."""
+    used = {
+        "m": [30, 10, 20, 20, 20, 30], "mb": [20, 20, 20, 20, 20, 20], "mc": [10, 10, 0, 0, 0, 10],
+        "md": [0, 0, 10, 5, 5, 0], "ma": [0, 0, 10, 5, 5, 0],
+    }  # fmt: skip
+    found = reasons(account(stored(kind, used)))
+    bus = ("more-out-than-in", "bus")
+    assert {name for name, several in found.items() if bus in several} == {"A3", "B3", *told}
+    (reason,) = account(stored(kind, used))["batches"]["A5"]["reasons"]
+    assert reason["message"].endswith(f"(it shares what tank kept at {at('03:00')})")
+    used["m"][1] = 30
+    assert not any(reasons(account(stored(kind, used))).values())
+
+
+def test_what_a_pool_keeps_of_a_contradicting_hour_is_doubted_when_it_goes_out() -> None:
+    plant = model([("gas", "boiler", "m"), ("boiler", "a", "ma"), ("grid", "b", "mb")], pools=[])
+    plant["pools"] = [named("boiler", unit="kWh", kind="converting")]
+    plant["sources"].append(named("gas", unit="kWh", kind="fuel", factor="own.grid", scope=1))
+    rows = {"m": [[at("02:00"), at("02:40"), "20"], [at("02:20"), at("03:00"), "10"], [at("03:00"), at("05:00"), "9"]]}
+    used = rows | {"ma": [[at("02:00"), at("03:00"), "0"], [at("03:00"), at("05:00"), "30"]], "mb": 20}
+    jobs = [job(f"j{n}", f"X{n}", "a", f"0{n}:00", f"0{n + 1}:00") for n in (2, 3, 4)]
+    found = account(facts(plant, used, jobs=jobs))
+    assert {name: [one["code"] for one in body["reasons"]] for name, body in found["batches"].items()} == {
+        "X2": ["amount-overlap"], "X3": ["amount-overlap"], "X4": [],
+    }  # fmt: skip
+
+
+def test_doubts_are_the_same_after_they_were_stored() -> None:
+    wrong = Issue("more-out-than-in", "bus", "told", "do this", 5)
+    carry = Carry({}, {"bus": (("grid", 0, 3, 1),)}, doubts=Doubts({"bus": (wrong,)}))
+    assert Carry.from_json(json.loads(json.dumps(carry.to_json()))) == carry
+    assert "doubts" not in Carry({}, {}).to_json()

@@ -129,7 +129,7 @@ def power_codes(counter: tuple[Reading, ...], kw: float) -> list[str]:
     power = tuple(replace(r, value=round(kw * 1000)) for r in powers([(-1000, 0.0)], 4000))
     series = MeterSeries(a_counter(), a_meter(), Decimal(1), counter)
     channel = replace(POWER, decimals=3)
-    series = replace(series, power=MeterSeries(channel, a_meter(), Decimal(1), power))
+    series = replace(series, beside={"power": MeterSeries(channel, a_meter(), Decimal(1), power)})
     _, _, issues = meter_hour(series, HOUR_0, 600, None, HOUR_0 + HOUR_MS)
     return [issue.code for issue in issues]
 

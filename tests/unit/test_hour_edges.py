@@ -91,7 +91,7 @@ def test_an_export_takes_this_hours_roof_before_what_the_battery_held_of_it() ->
 
 @pytest.mark.parametrize(("from_min", "waits"), [(30, False), (29, True)])
 def test_an_activity_that_begins_as_a_job_ends_does_not_hold_its_batch_open(from_min: int, *, waits: bool) -> None:
-    plain = make_graph([("grid", "u1", "m1")], work_units=["u1"])
+    plain = make_graph([("grid", "u1", "m1")], work_units=["u1"], more={"plant": {"batch_rests_s_max": 0}})
     made = production(job("a", "u1", 10, 30))
     span = (HOUR + from_min * 60_000, HOUR + 10 * HOUR_MS)
     later = made.changed(Facts(), Facts(activities=[Activity(*span, "grid", "u1", 1, "mes", "1")]))

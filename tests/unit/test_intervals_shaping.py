@@ -56,7 +56,7 @@ def test_where_the_power_is_unknown_steps_are_spread_evenly_and_marked_recovered
 def test_a_power_channel_that_is_no_gauge_is_an_issue_and_the_amounts_stay() -> None:
     kw = [(0, 3.0)]
     series = MeterSeries(PULSE, METER, Decimal(1), pulses(kw, 3600)[10:])
-    wrong = replace(series, power=MeterSeries(PULSE, METER, Decimal(1), pulses(kw, 3600)))
+    wrong = replace(series, beside={"power": MeterSeries(PULSE, METER, Decimal(1), pulses(kw, 3600))})
     hour, _, issues = meter_hour(wrong, HOUR_0, 600, None, HOUR_0 + HOUR_MS)
     assert hour.amount.sum() == 3 * KWH
     assert [(issue.code, "only a gauge" in issue.message) for issue in issues] == [("channel-unusable", True)]
@@ -78,7 +78,7 @@ def test_a_register_that_starts_anew_keeps_what_was_counted_ahead_of_it() -> Non
 
 
 def test_a_coarse_counter_without_a_reading_is_missing() -> None:
-    series = MeterSeries(PULSE, METER, Decimal(1), (), power=MeterSeries(POWER, METER, Decimal(1), ()))
+    series = MeterSeries(PULSE, METER, Decimal(1), (), beside={"power": MeterSeries(POWER, METER, Decimal(1), ())})
     hour, state, issues = meter_hour(series, HOUR_0, 600, None, HOUR_0 + HOUR_MS)
     assert (int(hour.amount.sum()), state, issues) == (0, None, [])
     assert set(hour.quality.tolist()) == {Quality.MISSING}

@@ -166,6 +166,10 @@ EXCHANGED = [
     {"channel": "gw/old", "valid_to": "2026-01-01T00:10Z"},
     {"channel": "gw/new", "valid_from": "2026-01-01T00:20Z"},
 ]
+RATIOS = [
+    {"channel": "gw/in", "ratio": "10", "valid_to": "2026-01-01T00:10Z"},
+    {"channel": "gw/in", "ratio": "20", "valid_from": "2026-01-01T00:10Z"},
+]
 WARNINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "idle source": ({"sources": [source("grid"), source("pv")]}, "sources.1", "nothing flows from source 'pv'"),
     "idle meter": ({"meters": [*METERS, meter("m-3")]}, "meters.3", "no flow uses meter 'm-3'"),
@@ -178,6 +182,11 @@ WARNINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         {"meters": [named("m-in", unit="kWh", bindings=EXCHANGED), *METERS[1:]]},
         "meters.0.bindings.1",
         "nothing feeds meter 'm-in' from 2026-01-01T00:10:00Z to 2026-01-01T00:20:00Z",
+    ),
+    "wrap under two ratios": (
+        {"meters": [named("m-in", unit="kWh", wrap="1000000", bindings=RATIOS), *METERS[1:]]},
+        "meters.0.wrap",
+        "wrap 1000000 kWh under the ratios 10 and 20 says that the register ends at 100000 and 50000",
     ),
     "no rest": ({"flows": FLOWS[:3]}, "pools.0", "no flow that takes its rest"),
 }

@@ -32,7 +32,11 @@ SOUND: dict[str, Any] = {
     "sources": [
         named("grid", unit="kWh", kind="grid", factor="f", scope=2, hourly={"file": "grid.csv", "purpose": "footprint"})
     ],
-    "meters": [named("m-in", unit="kWh", bindings=[{"channel": "gw/in"}])],
+    "meters": [
+        named("m-in", unit="kWh", bindings=[{"channel": "gw/in"}]),
+        named("m-steam", unit="GJ", steam={}, bindings=[{"channel": "gw/t", "pressure": "gw/mpa"}]),
+        named("m-back", unit="GJ", condensate={}, bindings=[{"channel": "gw/back", "temperature": "gw/degc"}]),
+    ],
     "pools": [
         named("bus", unit="kWh"),
         named("plant", unit="kWh", kind="chp", products=[{"id": "heat", "unit": "kWh"}]),
@@ -45,6 +49,7 @@ SOUND: dict[str, Any] = {
 PLACES: dict[str, str] = {
     "Plant": "",
     "Binding": "meters.0.bindings.0",
+    "Condensate": "meters.2.condensate",
     "Budget": "work_centers.0.budget",
     "Contract": "market.contracts.0",
     "Flow": "flows.0",
@@ -57,6 +62,7 @@ PLACES: dict[str, str] = {
     "Product": "pools.1.products.0",
     "Site": "site",
     "Source": "sources.0",
+    "Steam": "meters.1.steam",
     "StateRule": "work_centers.0.work_units.0.infer_state",
     "Step": "steps.0",
     "Store": "stores.0",

@@ -7,8 +7,9 @@ from plantprint.production import Batch, Job, Production, StateSpan
 from plantprint.settlement import batch_closes_ms, batch_status, reaches_back_ms, touched_spans
 
 SHIFTS = {"idle": {"window": "shift", "starts": ["00:00", "08:00", "16:00"]}}
-GRAPH = make_graph([("grid", "u1", "m1")], work_units=["u1"], more={"plant": SHIFTS})
-PLAIN = make_graph([("grid", "u1", "m1")], work_units=["u1"])
+NO_REST = {"batch_rests_s_max": 0}
+GRAPH = make_graph([("grid", "u1", "m1")], work_units=["u1"], more={"plant": SHIFTS | NO_REST})
+PLAIN = make_graph([("grid", "u1", "m1")], work_units=["u1"], more={"plant": NO_REST})
 MINUTE = 60_000
 FAR = HOUR + 1000 * HOUR_MS
 

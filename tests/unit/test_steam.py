@@ -15,8 +15,6 @@ from plantprint.steam import (
     enthalpy_kj_per_kg,
     heat_after_return_gj,
     heat_gj,
-    heat_micro_gj,
-    hot_water_gj,
     saturation_c,
     steam_enthalpy,
 )
@@ -62,12 +60,6 @@ def test_condensate_takes_its_heat_off() -> None:
 def test_the_base_and_the_gauge_are_said_and_not_guessed() -> None:
     assert heat_gj(1, 2762, BASE_WATER_0C) - heat_gj(1, 2762) == Fraction("0.08374")
     assert absolute_mpa(0.6) == pytest.approx(0.701325)
-    assert hot_water_gj(2, 60) == Fraction("0.334944")
-
-
-def test_amounts_are_whole_millionths() -> None:
-    assert heat_micro_gj(1_000_000, SteamState(0.7)) == 2_679_009
-    assert heat_micro_gj(0, SteamState(0.7)) == 0
 
 
 @pytest.mark.parametrize(

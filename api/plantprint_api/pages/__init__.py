@@ -26,8 +26,8 @@ SHIPMENTS_SHOWN = 6
 ISSUES_SHOWN = 6
 FINISHED_SHOWN = 8
 LIST_ROWS = 50
-OVER = ("finished", "shipped")
-WAITING_AMONG = 200
+NOT_RUNNING = ("waiting", "finished", "shipped")
+IN_PRODUCTION = ("running", "waiting")
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -56,11 +56,7 @@ async def live_page(request: Request, ctx: Ctx, site: SiteQuery = None) -> Respo
     live = await _live(ctx, row["site"])
     lists = await _lists(ctx, row["site"], live["plant"].get(row["site"]))
     # A batch keeps its live row until its last hour is settled; only those that are not over are shown here.
-    running = [
-        (name, body)
-        for name, body in live["batch"].items()
-        if body.get("status") == "running" or name in lists["waiting"]
-    ]
+    running = [(name, body) for name, body in live["batch"].items() if body.get("status") in IN_PRODUCTION]
     batches = sorted(running, key=lambda item: (item[1].get("started_at") or "", item[0]))
     return page(
         request,
@@ -90,13 +86,12 @@ async def _lists(ctx: Context, site: str, plant_live: Mapping[str, Any] | None) 
         "shipments", site=site, cursor_at=None, cursor_site=None, cursor_shipment=None, cursor_batch=None,
         limit=SHIPMENTS_SHOWN,
     )  # fmt: skip
-    # Where outputs are reported, a batch whose jobs have ended and that has none is between two steps.
-    waiting = [one["batch"] for one in await ctx.database.rows("waiting_batches", site=site, limit=WAITING_AMONG)]
-    finished = await batches_of(ctx, site, OVER, None, FINISHED_SHOWN, None, without=waiting)
+    # A batch between two steps is shown with those that run as long as an open hour has something of it.
+    waiting = [one["batch"] for one in await ctx.database.rows("waiting_batches", site=site)]
+    finished = await batches_of(ctx, site, NOT_RUNNING, None, FINISHED_SHOWN, None, without=waiting)
     issues = await issue_groups(ctx, site, is_open=True, by="code", n=ISSUES_SHOWN)
     return {
         "finished": finished["items"],
-        "waiting": waiting,
         "shipments": [shipment_item(shipment) for shipment in shipments],
         "issues": issues["items"],
         "issues_open": (plant_live or {}).get("issues_open"),

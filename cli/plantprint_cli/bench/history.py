@@ -43,6 +43,6 @@ def write_hour(conn: Conn, site: str, channels: Sequence[Channel], end_ms: int) 
         counts = _FIRST_COUNTS + minute * _COUNTS_A_MINUTE
         with conn.transaction():
             writer.write(conn, [np.stack([ids, alike * at_ms, scale * counts, 3 * alike, 0 * alike], axis=1)])
-    # A collector that starts reads the open hour whole; its marks, 20 000 a pass, would have it do so again and again.
+    # A collector that starts reads the open hour whole: its marks would say nothing new, for half a minute of passes.
     conn.execute("delete from dirty where site = %s", (site,))
     return ids

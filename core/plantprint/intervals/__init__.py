@@ -8,7 +8,8 @@ from plantprint.intervals.counters import counter_hour
 from plantprint.intervals.feeds import Feed, Part, binding_edges_ms, binding_from_ms, hour_feeds, span_of_feeds
 from plantprint.intervals.findings import unusable_channel
 from plantprint.intervals.gauges import gauge_hour
-from plantprint.intervals.grid import assemble, span_grid, unknown_besides
+from plantprint.intervals.grid import Grid, assemble, span_grid, unknown_besides
+from plantprint.intervals.heated import heat_of
 from plantprint.intervals.powered import powered_counter
 from plantprint.intervals.series import (
     ANY_VALUE,
@@ -73,16 +74,22 @@ def _fed_span(
 ) -> Part:
     """A span in which one channel feeds the meter."""
     grid = span_grid(start_ms, end_ms, bucket_s)
+    told = _counted(series, grid, state, until_ms)
+    return told if series.meter.heat is None else heat_of(series, told, state, grid, until_ms)
+
+
+def _counted(series: MeterSeries, grid: Grid, state: CounterState | None, until_ms: int) -> Part:
+    """What the meter's channel counted, of steam and condensate their mass."""
     base, issues = state, list[Issue]()
     if state is not None and state.channel != series.channel_mark:
         base = None
         if series.channel.kind != "amount":  # An amount tells of its period by itself.
-            issues = [_changed_channel(series, state, start_ms)]
+            issues = [_changed_channel(series, state, grid.start_ms)]
     after: CounterState | None = None
     try:
         scale = micro_per_step(series)
         match series.channel.kind:
-            case "counter" if series.power is not None or series.meter.resolution is not None:
+            case "counter" if "power" in series.beside or series.meter.resolution is not None:
                 hour, after, found = powered_counter(series, scale, grid, base, until_ms)
             case "counter":
                 hour, after, found = counter_hour(series, scale, grid, base, until_ms)
@@ -93,7 +100,7 @@ def _fed_span(
     except UnitError as error:
         nothing = np.zeros(grid.buckets, dtype=np.int64)
         hour = assemble(grid, nothing, unknown_besides((), grid), (), until_ms)
-        found = [unusable_channel(series, str(error), start_ms)]
+        found = [unusable_channel(series, str(error), grid.start_ms)]
     return hour, after, [*issues, *found]
 
 

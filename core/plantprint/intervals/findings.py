@@ -79,6 +79,18 @@ KINDS: dict[str, tuple[str, str]] = {
         "the rate did not move at all for an hour",
         "check whether the gateway repeats an old value with a fresh time",
     ),
+    "heat-unknown": (
+        "mass flowed while its pressure or temperature was unknown; its heat is missing",
+        "look for a gauge that is not read, or not bound; one that tells changes only needs a longer hold_s",
+    ),
+    "heat-impossible": (
+        "no steam has this pressure and temperature; its heat is missing",
+        "check both sensors, their units, and whether the pressure is absolute or gauge (pressure_is)",
+    ),
+    "heat-cold": (
+        "at this pressure steam of this temperature would be water; it counts as dry saturated, estimated",
+        "check both sensors and pressure_is; for wet steam give its dryness instead of a temperature",
+    ),
     "amount-over-rated": (
         "the amount is above 1.2 x rated_per_hour and does not count",
         "check rated_per_hour and the unit of the channel",

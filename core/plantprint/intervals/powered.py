@@ -40,7 +40,7 @@ def _power(
     series: MeterSeries, fine: Grid, state: CounterState | None, until_ms: int
 ) -> tuple[MeterHour | None, CounterState | None, list[Issue]]:
     """What flowed by the power, its last sample, and what is wrong with its channel."""
-    power = series.power
+    power = series.beside.get("power")
     if power is None:
         return None, None, []
     if power.channel.kind != "gauge":

@@ -20,17 +20,17 @@ _BUCKETS_MIN = 30
 _VALUES_MIN = 15
 
 
-def can_repeat(hour: MeterHour) -> bool:
-    """Whether an equal hour earlier would be no chance: known throughout, and hardly a value twice."""
-    return (
-        hour.amount.size >= _BUCKETS_MIN
-        and bool((hour.quality > Quality.MISSING).all())
-        and len(np.unique(hour.amount)) >= _VALUES_MIN
-    )
+def can_repeat(amount: NDArray[np.int64], quality: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Of hours [..., bucket], whether an equal one earlier would be no chance: known throughout, and of many values."""
+    values = np.sort(amount, axis=-1)
+    count = (values[..., 1:] != values[..., :-1]).sum(axis=-1) + 1
+    is_known = (quality > Quality.MISSING).all(axis=-1)
+    can: NDArray[np.bool_] = is_known & (count >= _VALUES_MIN) & (amount.shape[-1] >= _BUCKETS_MIN)
+    return can
 
 
 def repeats(hour: MeterHour, earlier: NDArray[np.int64] | None) -> bool:
-    return earlier is not None and can_repeat(hour) and np.array_equal(hour.amount, earlier)
+    return earlier is not None and np.array_equal(hour.amount, earlier) and bool(can_repeat(hour.amount, hour.quality))
 
 
 def repeat_issue(meter: str, hour_ms: int, lag_ms: int) -> Issue:

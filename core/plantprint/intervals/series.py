@@ -1,8 +1,8 @@
 """What a meter's hour is made from and what comes out: readings, carried state, amounts per bucket."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plantprint.facts import Channel, Quality, Reading
-from plantprint.plant.model import Meter
+from plantprint.plant.model import BESIDE, Beside, Meter
 from plantprint.quantities import MICRO, UnitError, conversion, integral_unit
+from plantprint.steam import ATMOSPHERE_PA, STATE_UNITS, STEAM_MILLI_C, STEAM_PA, WATER_MILLI_C
 
 # How many readings after the hour decide what happened at its edge; a suspicious reading is held for at most so many.
 # So a new reading can change hours from the one that holds the LOOKAHEAD-th reading before it, and none before that.
@@ -50,7 +51,8 @@ class CounterState:
     to `value`; `before` is (t_ms, value, offset) of the last good reading before a reset, while the register stays at
     zero; `channel` is the series' `channel_mark`: another channel's state is no base. `coming` is the state of a channel
     that feeds the meter in the hour after this state's. Of a register with coarse steps, `ahead` is what is counted
-    beyond it, in millionths of the meter's unit, and `power` the last sample of the power that spreads it.
+    beyond it, in millionths of the meter's unit, and `power` the last sample of the power that spreads it; `pressure` and
+    `temperature` are the last of the steam or condensate whose mass is counted.
     """
 
     t_ms: int
@@ -64,16 +66,26 @@ class CounterState:
     coming: "CounterState | None" = None
     ahead: int = 0
     power: "CounterState | None" = None
+    pressure: "CounterState | None" = None
+    temperature: "CounterState | None" = None
 
     @property
     def total(self) -> int:
         return self.value + self.offset
 
+    def beside(self, tells: Beside) -> "CounterState | None":
+        """The last reading of a channel beside the meter's own."""
+        state: CounterState | None = getattr(self, tells)
+        return state
+
+    def with_beside(self, states: "Mapping[Beside, CounterState | None]") -> "CounterState":
+        given: dict[str, Any] = dict(states.items())
+        return replace(self, **given)
+
     def to_json(self) -> dict[str, Any]:
-        body = {name: getattr(self, name) for name in self.__slots__}
-        return body | {
-            name: state and state.to_json() for name, state in (("coming", self.coming), ("power", self.power))
-        }
+        body = {name: getattr(self, name) for name in self.__slots__ if name not in _STATES}
+        states = {name: getattr(self, name) for name in _STATES}
+        return body | {name: state.to_json() for name, state in states.items() if state is not None}
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> "CounterState":
@@ -84,9 +96,12 @@ class CounterState:
                 **body,
                 "held": held,
                 "before": None if before is None else tuple(before),
-                **{name: cls.from_json(body[name]) if body.get(name) else None for name in ("coming", "power")},
+                **{name: cls.from_json(body[name]) if body.get(name) else None for name in _STATES},
             }
         )
+
+
+_STATES = ("coming", *BESIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +110,9 @@ class MeterSeries:
 
     Sorted by `t_ms`, one per instant (the winner is already chosen). `ratio` multiplies the channel's values. The channel
     feeds the meter from `from_ms` until `to_ms` (None: since before, beyond the end), both at edges of buckets;
-    `following` are the feeds after it, last those of the next hour that must be followed before they count. `power` has
-    the readings of the device's power, where it spreads what a coarse register counts in a step.
+    `following` are the feeds after it, last those of the next hour that must be followed before they count. `beside` has
+    the readings of channels that say more of it, by what they tell: power spreads what a coarse register counts in a step.
+    `tells` is what this one tells, if it is one of those.
     """
 
     channel: Channel
@@ -106,7 +122,8 @@ class MeterSeries:
     from_ms: int | None = None
     to_ms: int | None = None
     following: "tuple[MeterSeries, ...]" = ()
-    power: "MeterSeries | None" = None
+    beside: "Mapping[Beside, MeterSeries]" = field(default_factory=dict)
+    tells: Beside | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -116,7 +133,7 @@ class MeterSeries:
     @property
     def values(self) -> Values:
         """What counts of its readings."""
-        return values_of(self.channel, self.meter, self.ratio)
+        return values_of(self.channel, self.meter, self.ratio, self.tells)
 
     @property
     def channel_mark(self) -> str:
@@ -172,9 +189,27 @@ def rated_micro(rated_per_hour: Decimal) -> Fraction:
     return Fraction(rated_per_hour) * RATED_TIMES * MICRO
 
 
-def values_of(channel: Channel, meter: Meter, ratio: Decimal) -> Values:
-    """What counts of a channel's readings where it feeds a meter; all of it where it cannot, or where it tells amounts."""
-    return _values(channel, meter.unit, meter.rated_per_hour, ratio)
+def values_of(channel: Channel, meter: Meter, ratio: Decimal, tells: Beside | None = None) -> Values:
+    """What counts of a channel's readings for a meter; all of it where it cannot be used, or where it tells amounts.
+
+    Of a pressure or temperature it is what the steam tables know.
+    """
+    if tells in STATE_UNITS:
+        return _in_tables(channel, tells, None if meter.steam is None else meter.steam.pressure_is)
+    return _values(channel, meter.counts_in, meter.rated_per_hour, ratio)
+
+
+@lru_cache(maxsize=16_384)
+def _in_tables(channel: Channel, tells: str, pressure_is: str | None) -> Values:
+    """`pressure_is` is None for condensate."""
+    step = STATE_UNITS[tells].get(channel.unit)
+    if step is None:
+        return ANY_VALUE
+    least, most = WATER_MILLI_C if pressure_is is None else STEAM_MILLI_C
+    if tells == "pressure":
+        less = ATMOSPHERE_PA if pressure_is == "gauge" else 0
+        least, most = (end - less for end in STEAM_PA)
+    return Values(-(-least * 10**channel.decimals // step), min(most * 10**channel.decimals // step, SAFE))
 
 
 @lru_cache(maxsize=16_384)
@@ -192,11 +227,11 @@ def _values(channel: Channel, unit: str, rated_per_hour: Decimal | None, ratio: 
 
 
 def micro_per_step(series: MeterSeries) -> Fraction:
-    """Millionths of the meter's unit in one step of the channel's integers (of a gauge: one step held for an hour).
+    """Millionths of what the meter counts in, in one step of the channel's integers (of a gauge: one held for an hour).
 
     Raises `UnitError` when the channel cannot feed the meter: its unit does not convert, or an amount has no period.
     """
-    return _micro_per_step(series.channel, series.meter.unit, series.ratio)
+    return _micro_per_step(series.channel, series.meter.counts_in, series.ratio)
 
 
 def _micro_per_step(channel: Channel, unit: str, ratio: Decimal) -> Fraction:

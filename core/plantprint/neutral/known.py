@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 
@@ -18,7 +17,8 @@ from plantprint.neutral.document import Facts, FactsError, StatedAmounts
 from plantprint.neutral.stated import fraction, hourly_series, known_by, own_factors, stated_events
 from plantprint.plant.check import PlantError
 from plantprint.plant.graph import PlantGraph, compile_plant
-from plantprint.plant.model import Meter
+from plantprint.plant.model import Beside, Binding, Meter
+from plantprint.plant_history import PlantHistory
 from plantprint.quantities import MICRO, UnitError, conversion, scaled
 from plantprint.source_history import unit_changes
 from plantprint.times import HOUR_MS, hour_floor
@@ -46,7 +46,11 @@ class KnownFacts:
 
     def graph(self, at_ms: int) -> PlantGraph:
         """The plant in force; the first one holds from the beginning."""
-        return next((graph for from_ms, graph in reversed(self.graphs) if from_ms <= at_ms), self.graphs[0][1])
+        return self.plants.at(at_ms)
+
+    @cached_property
+    def plants(self) -> PlantHistory:
+        return PlantHistory(self.graphs)
 
     @cached_property
     def begins_ms(self) -> int:
@@ -98,18 +102,19 @@ class KnownFacts:
         return found, issues
 
     def _fed(self, meter: Meter, feed: Feed, hour_ms: int) -> MeterSeries:
-        """What feeds a meter under a binding, with the power that spreads it."""
-        ratio = Decimal(feed.binding.ratio)
-        channel, readings = self.series[feed.binding.channel]
-        values = values_of(channel, meter, ratio)
+        """What feeds a meter under a binding, with the channels beside it that have readings."""
+        fed = self._told(meter, feed.binding, feed.binding.channel, None, hour_ms)
+        named = feed.binding.beside.items()
+        beside = {
+            tells: self._told(meter, feed.binding, name, tells, hour_ms) for tells, name in named if name in self.series
+        }
+        return replace(fed, from_ms=feed.from_ms, to_ms=feed.to_ms, beside=beside)
+
+    def _told(self, meter: Meter, binding: Binding, name: str, tells: Beside | None, hour_ms: int) -> MeterSeries:
+        channel, readings = self.series[name]
+        values = values_of(channel, meter, binding.ratio, tells)
         window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel, values)
-        fed = MeterSeries(channel, meter, ratio, window, feed.from_ms, feed.to_ms)
-        if feed.binding.power is None or feed.binding.power not in self.series:
-            return fed
-        channel, readings = self.series[feed.binding.power]
-        values = values_of(channel, meter, ratio)
-        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel, values)
-        return replace(fed, power=MeterSeries(channel, meter, ratio, window))
+        return MeterSeries(channel, meter, binding.ratio, window, tells=tells)
 
 
 def known_facts(facts: Facts, known_at_ms: int | None) -> KnownFacts:
@@ -228,6 +233,11 @@ def _ratio_of(block: StatedAmounts, place: str, graphs: Sequence[PlantGraph], fa
     if not having:
         raise FactsError(f"{place}.meter: there is no meter {block.meter!r}; declare it in a plant, or correct the id")
     meter = having[-1].meters[block.meter]
+    if any(graph.meters[block.meter].heat is not None for graph in having):
+        raise FactsError(
+            f"{place}.meter: {block.meter!r} counts mass and takes its heat from other readings; give readings, or leave "
+            "steam and condensate out of the meter and give its heat"
+        )
     if any(block.meter in graph.levels for graph in having):
         raise FactsError(f"{place}.meter: {block.meter!r} tells a level, not an amount; give its readings")
     fed = {binding.channel for graph in having for binding in graph.meters[block.meter].bindings}
@@ -243,7 +253,7 @@ def _ratio_of(block: StatedAmounts, place: str, graphs: Sequence[PlantGraph], fa
 def _unused(facts: Facts, graphs: Iterable[PlantGraph]) -> tuple[Issue, ...]:
     """Channels with readings that feed nothing: a wrong name would go unseen otherwise."""
     bindings = [b for graph in graphs for meter in graph.plant.meters for b in meter.bindings]
-    bound = {channel for b in bindings for channel in (b.channel, b.power)}
+    bound = {channel for binding in bindings for channel in binding.channels}
     message = "no meter of the plant is fed by this channel, so its readings count for nothing"
     remedy = "bind it to a meter, or correct the name of the channel"
     told = sorted({block.channel for block in facts.readings} - bound)

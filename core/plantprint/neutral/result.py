@@ -7,6 +7,7 @@ from plantprint.explain import explain_accounts
 from plantprint.facts import Issue, Quality
 from plantprint.footprint import footprint, issue_json
 from plantprint.intervals.repeats import repeat_issues
+from plantprint.job_times import unbelieved_jobs
 from plantprint.ledger import Net, PostingKey
 from plantprint.market import unused
 from plantprint.neutral.run import Accounts
@@ -75,7 +76,7 @@ def _account(accounts: Accounts, kind: str, name: str, net: Net) -> dict[str, An
 def _batches(accounts: Accounts) -> dict[str, Any]:
     made = {name for kind, name in accounts.by_account if kind == "batch"}
     names = sorted({*accounts.production.batches, *made})
-    closes = batches_close_ms(accounts.graph, accounts.production, names)
+    closes = batches_close_ms(accounts.known.plants, accounts.production, names)
     rules = explain_accounts(accounts.graph, accounts.net)
     found = {}
     for name in names:
@@ -163,7 +164,9 @@ def _meters(accounts: Accounts) -> list[dict[str, Any]]:
 
 
 def _issues(accounts: Accounts) -> set[Issue]:
-    found = {*accounts.production.issues, *accounts.known.issues, *accounts.market[1]}
+    known = accounts.known
+    found = {*accounts.production.issues, *known.issues, *accounts.market[1]}
+    found |= {*unbelieved_jobs(known.plants, accounts.production, known.until_ms)}
     found |= {issue for hour in accounts.hours for issue in hour.issues}
     return found | {*repeat_issues((hour.hour_ms, hour.meters) for hour in accounts.hours)}
 

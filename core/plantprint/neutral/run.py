@@ -34,7 +34,7 @@ _YEAR_MS = 366 * 24 * HOUR_MS
 
 @dataclass(frozen=True, eq=False)
 class Accounts:
-    """Every hour accounted, the plant in force at the end, what production meant under it, and the facts behind them."""
+    """Every hour accounted, the plant in force at the end, what the production events say, and the facts behind them."""
 
     hours: tuple[HourAccount, ...]
     graph: PlantGraph
@@ -173,11 +173,12 @@ def account_facts(
         series, since_ms = known.meters(hour_ms)
         given, wrong = known.given(hour_ms)
         production = productions[id(graph)]
-        account = account_hour(graph, production, hour_ms, series, carry, known.until_ms, since_ms, given)
+        account = account_hour(graph, production, hour_ms, series, carry, known.until_ms, since_ms, given, wrong)
         carry = account.carry
-        hours.append(replace(account, issues=tuple(sorted({*account.issues, *wrong}))))
+        hours.append(account)
     graph = known.graph(known.until_ms)
-    return Accounts(tuple(hours), graph, productions[id(graph)], known, gwp_set, purpose)
+    happened = productions[id(graph)] if len(known.graphs) == 1 else reduce_events(known.events, known.plants)
+    return Accounts(tuple(hours), graph, happened, known, gwp_set, purpose)
 
 
 def _instant(text: str) -> int:

@@ -6,8 +6,16 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from itertools import combinations, pairwise
 
+from plantprint.plant.check_heat import check_heat
 from plantprint.plant.check_materials import check_materials
-from plantprint.plant.check_parts import check_product, check_products, check_recovery_rest, check_store, dead_end
+from plantprint.plant.check_parts import (
+    check_product,
+    check_products,
+    check_recovery_rest,
+    check_store,
+    check_wraps,
+    dead_end,
+)
 from plantprint.plant.check_rules import check_rules
 from plantprint.plant.model import RESERVED_NODES, Binding, Flow, Plant, Pool
 from plantprint.plant.nodes import ModelIssue, Nodes, error, warning
@@ -17,6 +25,7 @@ from plantprint.times import HOUR_MS, format_instant, to_ms
 __all__ = ["ModelIssue", "PlantError", "check_plant", "parse_amount"]
 
 RESERVED_IDS = (*RESERVED_NODES, "rest")
+_BESIDE_UNITS = {"power": "kW", "pressure": "MPa, bar, kPa", "temperature": "degC"}
 
 
 class PlantError(ValueError):
@@ -50,7 +59,7 @@ def parse_amount(text: str, meter_ids: AbstractSet[str]) -> tuple[tuple[int, str
 def check_plant(plant: Plant) -> list[ModelIssue]:
     """Every error and warning of a model, with line 0; no order is promised."""
     nodes = Nodes.of(plant)
-    checks = (_check_times(plant), _check_ids(plant), _check_units(plant), _check_bindings(plant), _check_power(plant))
+    checks = (_check_times(plant), _check_ids(plant), _check_units(plant), _check_bindings(plant), _check_beside(plant))
     issues = [issue for check in checks for issue in check]
     for index, flow in enumerate(plant.flows):
         issues.extend(_check_flow(f"flows.{index}", flow, nodes))
@@ -61,6 +70,8 @@ def check_plant(plant: Plant) -> list[ModelIssue]:
         issues.extend(check_store(f"stores.{index}", store, nodes))
     issues.extend(check_rules(plant, nodes))
     issues.extend(check_materials(plant))
+    issues.extend(check_wraps(plant))
+    issues.extend(check_heat(plant, nodes))
     return issues
 
 
@@ -176,12 +187,16 @@ def _check_bindings(plant: Plant) -> Iterator[ModelIssue]:
                 yield error(path, message, remedy)
 
 
-def _check_power(plant: Plant) -> Iterator[ModelIssue]:
+def _check_beside(plant: Plant) -> Iterator[ModelIssue]:
     for m, meter in enumerate(plant.meters):
         for b, binding in enumerate(meter.bindings):
-            if binding.power == binding.channel:
-                message = f"{binding.power} cannot be the power of itself"
-                yield error(f"meters.{m}.bindings.{b}.power", message, "name the channel of the device's power (kW)")
+            named = [binding.channel]
+            for tells, channel in binding.beside.items():
+                if channel in named:
+                    message = f"{channel} cannot be the {tells} of itself"
+                    remedy = f"name the channel of the device's {tells} ({_BESIDE_UNITS[tells]})"
+                    yield error(f"meters.{m}.bindings.{b}.{tells}", message, remedy)
+                named.append(channel)
 
 
 def _overlap(one: Binding, two: Binding) -> bool:

@@ -144,3 +144,16 @@ def check_recovery_rest(path: str, flow: Flow, pool: Pool, nodes: Nodes) -> Iter
             f"the rest of {pool.id!r} is the energy that recovery leaves, but that of {', '.join(unknown)} is unknown"
         )
         yield error(f"{path}.amount", message, "give it kwh_per_unit, or measure this flow")
+
+
+def check_wraps(plant: Plant) -> Iterator[ModelIssue]:
+    """A modulus is told in the meter's unit, so it is another value of the register under another ratio."""
+    for m, meter in enumerate(plant.meters):
+        ratios = sorted({binding.ratio for binding in meter.bindings})
+        if meter.wrap is None or len(ratios) < 2:
+            continue
+        ends = " and ".join(f"{meter.wrap / ratio:f}" for ratio in ratios)
+        told = " and ".join(f"{ratio:f}" for ratio in ratios)
+        message = f"wrap {meter.wrap} {meter.unit} under the ratios {told} says that the register ends at {ends}"
+        remedy = "give each ratio a version of the plant of its own (effective_at) with its wrap, or a meter of its own"
+        yield warning(f"meters.{m}.wrap", message, remedy)

@@ -4,7 +4,6 @@ import reprlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import yaml
@@ -13,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from plantprint.plant.check import ModelIssue, PlantError, check_plant
 from plantprint.plant.model import Plant
+from plantprint.spelling import keys_of, remedy
 
 _Path = tuple[int | str, ...]
 
@@ -171,14 +171,7 @@ def _what(detail: ErrorDetails) -> str:
 def _remedy(detail: ErrorDetails, keys: Iterable[str], otherwise: str) -> str:
     if detail["type"] != "extra_forbidden":
         return _REMEDIES.get(detail["type"], otherwise)
-    close = get_close_matches(str(detail["loc"][-1]), [*_known_keys(), *keys], n=1)
-    return f"did you mean {close[0]!r}? Otherwise remove it" if close else "remove it or correct its spelling"
-
-
-def _known_keys() -> list[str]:
-    schema = Plant.model_json_schema(by_alias=True)
-    models = [schema, *schema["$defs"].values()]
-    return sorted({key for model in models for key in model.get("properties", ())})
+    return remedy(str(detail["loc"][-1]), {*keys_of(Plant.model_json_schema(by_alias=True)), *keys})
 
 
 def _dotted(path: _Path) -> str:

@@ -3,7 +3,7 @@
 from datetime import datetime, time
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -38,6 +38,10 @@ UNDECLARED_LIMIT = Fraction(2, 100)
 """The relative error that a meter without an accuracy class is taken to be capable of."""
 
 RESERVED_NODES = ("export", "unmetered", "losses")
+
+Beside = Literal["power", "pressure", "temperature"]
+BESIDE: tuple[Beside, ...] = get_args(Beside)
+"""What channels beside a meter's own one tell of it."""
 
 
 class _Model(BaseModel):
@@ -183,14 +187,61 @@ class Binding(_Model):
     """Which channel feeds a meter from when to when; `ratio` is the CT x PT that the device does not apply.
 
     `power` is the same device's power (a gauge): counter and power are compared over each hour, and where the meter's
-    `resolution` is coarse, power spreads what the counter counts within its steps.
+    `resolution` is coarse, power spreads what the counter counts within its steps. `pressure` (Pa, kPa, MPa, bar) and
+    `temperature` (degC) are gauges of what flows through a meter of `steam` or `condensate`.
     """
 
     channel: ChannelRef
     power: ChannelRef | None = None
+    pressure: ChannelRef | None = None
+    temperature: ChannelRef | None = None
     valid_from: AwareDatetime | None = None
     valid_to: AwareDatetime | None = None
     ratio: Decimal = Field(default=Decimal(1), gt=0)
+
+    @property
+    def beside(self) -> dict[Beside, str]:
+        """The channels that say more of what its own one counts, by what they tell."""
+        told = {"power": self.power, "pressure": self.pressure, "temperature": self.temperature}
+        return {name: channel for name in BESIDE if (channel := told[name]) is not None}
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Every channel that it names, its own one first."""
+        return (self.channel, *self.beside.values())
+
+
+class _Heat(_Model):
+    """A meter that counts mass and tells the heat in it: kJ/kg above `base_kj_per_kg` (83.74: water of 20 °C).
+
+    `mass_unit` is that of the meter's `wrap`, `rated_per_hour` and `resolution`. A pressure or temperature is held until it
+    is read again; after the meter's `max_gap_s` what follows from it is estimated, after `hold_s` it is unknown.
+    """
+
+    mass_unit: Literal["kg", "t"] = "t"
+    base_kj_per_kg: Decimal = Field(default=Decimal("83.74"), ge=0, le=1000, decimal_places=6)
+    hold_s: int = Field(default=3600, gt=0, le=86_400)
+
+
+class Steam(_Heat):
+    """Steam: superheated by pressure and temperature, wet by pressure and `dryness` (kg of vapour per kg), else saturated.
+
+    `pressure` (MPa) and `temperature` (°C) are fixed values, where bindings name no channels for them.
+    """
+
+    pressure: Decimal | None = Field(default=None, ge=0, le=100, decimal_places=6)
+    pressure_is: Literal["absolute", "gauge"] = "absolute"
+    temperature: Decimal | None = Field(default=None, ge=0, le=800, decimal_places=3)
+    dryness: Decimal | None = Field(default=None, gt=0, le=1, decimal_places=4)
+
+
+class Condensate(_Heat):
+    """Water that comes back: the heat of boiling water of its temperature, which a flow takes off steam (`m1 - m2`).
+
+    `temperature` (°C) is a fixed value, where bindings name no channel for it.
+    """
+
+    temperature: Decimal | None = Field(default=None, gt=0, le=370, decimal_places=3)
 
 
 class Meter(_Model):
@@ -201,6 +252,7 @@ class Meter(_Model):
     `resolution`: the steps in which a register moves, in the meter's unit, where they are so coarse (1 kWh, or 0.125 kWh
     of a float32 above 1 GWh) that time passes between them; the power of its bindings says how that time was used.
     `accuracy_class` is the limit of error in % of the reading (0.5S, 1, 2), or the class A, B or C of a billing meter.
+    With `steam` or `condensate` its channel counts mass, and its amounts are the heat in it (`unit` GJ, MJ, kWh …).
     """
 
     id: Id
@@ -212,6 +264,18 @@ class Meter(_Model):
     rated_per_hour: Decimal | None = Field(default=None, gt=0)
     resolution: Decimal | None = Field(default=None, ge=Decimal("0.000001"))
     accuracy_class: AccuracyClass | None = None
+    steam: Steam | None = None
+    condensate: Condensate | None = None
+
+    @property
+    def heat(self) -> Steam | Condensate | None:
+        """What its mass is turned into heat by, if it is."""
+        return self.steam or self.condensate
+
+    @property
+    def counts_in(self) -> str:
+        """The unit of what its channels count, once converted: that of mass where its amounts are heat."""
+        return self.unit if self.heat is None else self.heat.mass_unit
 
     @property
     def error_limit(self) -> Fraction | None:
@@ -319,12 +383,18 @@ class Flow(_Model):
 
 
 class Plant(_Model):
-    """One site's model; `bucket_s` divides an hour and is the step in which flows are known."""
+    """One site's model; `bucket_s` divides an hour and is the step in which flows are known.
+
+    A job that lasts longer than `job_days_max` is taken for a mistake and kept out. A batch of which no output is reported
+    is between two steps for `batch_rests_s_max` after its last job, then finished.
+    """
 
     plantprint: Literal[1]
     site: Site
     bucket_s: int = Field(default=60, gt=0, le=3600)
     settle_after_s: int = Field(default=900, ge=0)
+    job_days_max: int = Field(default=31, gt=0)
+    batch_rests_s_max: int = Field(default=86_400, ge=0)
     effective_at: datetime | None = None
     idle: Idle | None = None
     steps: tuple[Step, ...] = ()

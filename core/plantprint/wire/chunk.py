@@ -76,8 +76,13 @@ class ChannelDecl(msgspec.Struct, frozen=True, kw_only=True):
     period_s: int = 0
 
 
+# How reasons of a gap begin where chunks were lost that had their numbers already, so that these numbers never come.
+CHUNK_DAMAGED = "chunk damaged on disk"
+OUTBOX_DAMAGED = "outbox damaged"
+
+
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent dropped because its outbox was full: counted, never silent."""
+    """What an agent dropped because its outbox was full, or lost with its disk: counted, never silent."""
 
     from_ms: int
     to_ms: int

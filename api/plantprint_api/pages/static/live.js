@@ -129,13 +129,11 @@ function showUnit(host, unit) {
   setText(f("batches"), (unit.batches ?? []).join(", ") || t("lines.no_batch"));
 }
 
-// Batches whose jobs have ended and that are not over, as far as the server knows: they are between two steps.
-const waiting = () => new Set(JSON.parse(byId("finished").dataset.waiting));
+const isInProduction = (body) => body.status === "running" || body.status === "waiting"; // waiting: between two steps
 
 function showBatches() {
   const rows = fields(byId("batches"))("rows");
-  const between = waiting();
-  const isShown = (id) => live.batch.get(id).status === "running" || between.has(id) || ending.has(id);
+  const isShown = (id) => isInProduction(live.batch.get(id)) || ending.has(id);
   const running = [...live.batch.keys()].filter(isShown);
   const ids = running.sort((a, b) => {
     const [first, second] = [live.batch.get(a).started_at ?? "", live.batch.get(b).started_at ?? ""];
@@ -199,8 +197,9 @@ function take(kind, body) {
     seen.set(`line ${body.id}`, performance.now());
     mark(`line ${body.id}`);
   } else if (kind === "batch") {
-    // Whether a batch that just stopped is over, or between two steps, only the lists say.
-    if (live.batch.get(body.id)?.status === "running" && body.status === "finished") {
+    // One that is over is shown until the list of those has it.
+    const known = live.batch.get(body.id);
+    if (known && isInProduction(known) && !body.ended && !isInProduction(body)) {
       ending.add(body.id);
       refreshLists();
     }
