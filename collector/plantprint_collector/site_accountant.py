@@ -1,5 +1,6 @@
 """One site's accountant: takes marks, works in what is late, settles what is due, and keeps the open hours for the live picture."""
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -229,6 +230,7 @@ class SiteAccountant:
             self._open = None
         elif self._open is None:
             self._open = OpenHours(conn, facts, start, carry_before(conn, self.site, start))
+            _set_aside()
             # Remembered for the settling, which others wait for.
             facts.made_of(start)
             if self._sure_ms == start:
@@ -247,3 +249,10 @@ class SiteAccountant:
             hours = range(first_ms, max(hour_floor(now_ms), first_ms) + 1, HOUR_MS)
             return list(account_hours(conn, facts, hours, self._carry, now_ms))
         return self._open.accounts(first_ms, self._carry, now_ms, grace_ms, with_states=False)
+
+
+def _set_aside() -> None:
+    """Spares full garbage collections what is kept for hours: at 5 000 meters each would hold a pass up for 60 ms."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
