@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import servers
 import structlog
+from auditing import MARKER, audit_what_is_left
 from browser_rig import browser, chromium  # noqa: F401 - fixtures
 from fixtures_timescale import timescale  # noqa: F401 - timescale is a fixture
 from hypothesis import settings
@@ -44,6 +45,10 @@ do $$ declare name text; begin
     loop execute 'drop function ' || name || ' cascade'; end loop;
 end $$
 """
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER)
 
 
 @pytest.fixture(autouse=True)
@@ -89,16 +94,17 @@ def empty_database_url(postgres_server: str) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, postgres_server: str, _template: str) -> Iterator[str]:
-    """A migrated database of the test's own."""
+    """A migrated database of the test's own; what the test leaves in it is audited."""
     with _database(postgres_server, _template) as dsn:
         with psycopg.connect(dsn, autocommit=True) as conn:
             conn.execute("update meta set value = gen_random_uuid()::text where key = 'store_id'")
         _count_tier(request, dsn)
         yield dsn
+        audit_what_is_left(request, dsn)
 
 
 @pytest.fixture
-def timescale_url(request: pytest.FixtureRequest) -> str:
+def timescale_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A migrated TimescaleDB with the columnstore: the whole server where one is given, else the WASM build, emptied.
 
     The latter has one session underneath, so one connection works at a time.
@@ -108,13 +114,15 @@ def timescale_url(request: pytest.FixtureRequest) -> str:
         with psycopg.connect(dsn) as conn:
             if recorded_tier(conn) != "tsl":
                 pytest.skip("this TimescaleDB is the Apache edition, which has no columnstore")
-        return dsn
+        yield dsn
+        return
     wasm: str = request.getfixturevalue("timescale").dsn
     with psycopg.connect(wasm, autocommit=True) as conn:
         conn.execute(_DROP_OURS)
     migrate(wasm)
     _count_tier(request, wasm)
-    return wasm
+    yield wasm
+    audit_what_is_left(request, wasm)
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from delivery_meters import CHANNELS, Meters
+import yaml
+from delivery_mes import UNITS, Mes
+from delivery_meters import CHANNELS, DECIMALS, Meters, channel_name, instant_of, plant_yaml
 from delivery_rig import Rig
 
-from plantprint.times import from_ms
+from plantprint import neutral
+from plantprint.ledger import PostingKey
+from plantprint.quantities import decimal_text
+from plantprint.times import format_instant, from_ms, to_ms
+from plantprint.wire import messages
 from plantprint_cli.embedded import temporary_instance
 
 SETTLE_S_MAX = 60.0
@@ -20,9 +26,11 @@ class LossError(AssertionError):
 
 
 @contextmanager
-def running(site: str, meters: Meters, meters_url: str, wrong: str = "", *, persistent: bool = False) -> Iterator[Rig]:
+def running(
+    site: str, meters: Meters, meters_url: str, wrong: str = "", *, persistent: bool = False, with_api: bool = False
+) -> Iterator[Rig]:
     with temporary_instance() as instance:
-        rig = Rig(instance, site, meters, meters_url, wrong, persistent=persistent)
+        rig = Rig(instance, site, meters, meters_url, wrong, persistent=persistent, with_api=with_api)
         try:
             rig.start()
             meters.start()
@@ -116,3 +124,52 @@ def check_ledger(rig: Rig, meters: Meters, report: dict[str, Any]) -> None:
     (site,) = audit["sites"]
     assert (site["pending_marks"], site["outstanding"]) == (0, {}), site
     assert site["hours"] >= len(wanted), site
+
+
+def check_events(rig: Rig, meters: Meters, mes: Mes, report: dict[str, Any]) -> None:
+    """The events are those that were sent, once each, and what they cost their batches is what the facts alone give."""
+    sent = sorted(event.row for event in mes.sent)
+    report |= {"events": len(sent), "repeated_events_refused": mes.repeats}
+    stored = rig.query(
+        "select source, event_id, revision, kind, (extract(epoch from at) * 1000)::bigint, body from production_event "
+        "where site = %s order by 1, 2, 3",
+        (rig.site,),
+    )
+    assert sorted(stored, key=lambda row: row[:3]) == sent, "the store holds other events than were sent"
+    assert mes.repeats > 0, "no event was ever sent twice: the storm was too mild to tell"
+    hours, units = set(meters.consumption_by_hour()), {f"u{unit}" for unit in range(UNITS)}
+    wanted = {key: amount for key, amount in account(rig.site, meters, mes).net.items() if key.hour_ms in hours}
+    posted: dict[PostingKey, int] = {}
+    for hour, kind, name, unit, step, source, entered, quality, portion, amount in rig.query(
+        "select hour_at, account_kind, account_id, work_unit, step, source, entered_at, quality, portion, amount from posting "
+        "where site = %s and work_unit = any(%s)",
+        (rig.site, sorted(units)),
+    ):
+        key = PostingKey(to_ms(hour), kind, name, unit, step, source, to_ms(entered), quality, portion)
+        posted[key] = posted.get(key, 0) + amount
+    assert {key: amount for key, amount in posted.items() if amount} == wanted, (
+        "the batches cost other than the facts say"
+    )
+    report["batches"] = len({key.account_id for key in wanted if key.account_kind == "batch"})
+    assert report["batches"] > UNITS
+
+
+def account(site: str, meters: Meters, mes: Mes) -> neutral.Accounts:
+    """What `plantprint account` makes of the MES's work units, from what was emitted and sent."""
+    plant = yaml.safe_load(plant_yaml(site))
+    plant["work_centers"][0]["work_units"] = plant["work_centers"][0]["work_units"][:UNITS]
+    plant |= {key: plant[key][:UNITS] for key in ("meters", "flows")}
+    rows: dict[str, list[list[str]]] = {channel_name(channel): [] for channel in range(UNITS)}
+    for (name, t_ms), value in meters.emitted.items():
+        if name in rows:
+            rows[name].append([format_instant(t_ms), decimal_text(value, 10**DECIMALS)])
+    events = [json.loads(messages.encode(event.message())) for event in mes.sent]
+    facts = {
+        "plantprint_facts": 1,
+        "plants": [{"model": plant}],
+        "channels": [{"channel": f"gw-1/{n}", "unit": "kWh", "decimals": DECIMALS, "kind": "counter"} for n in rows],
+        "readings": [{"channel": f"gw-1/{name}", "rows": several} for name, several in rows.items()],
+        "events": [{key: value for key, value in event.items() if key != "v"} for event in events],
+        "until": format_instant(instant_of(meters.last_step)),
+    }
+    return neutral.account_facts(neutral.parse_facts(json.dumps(facts)))

@@ -47,7 +47,15 @@ class Rig:
     """`children` by name in the order they are started; `wrong` names the one that runs with its mistake."""
 
     def __init__(
-        self, instance: Instance, site: str, meters: Meters, meters_url: str, wrong: str, *, persistent: bool = False
+        self,
+        instance: Instance,
+        site: str,
+        meters: Meters,
+        meters_url: str,
+        wrong: str,
+        *,
+        persistent: bool = False,
+        with_api: bool = False,
     ) -> None:
         """A `persistent` broker keeps its sessions on disk, a second old when it is killed."""
         self.site = site
@@ -85,6 +93,10 @@ class Rig:
             "collector": self.collector,
             "edge": self.edge,
         }
+        if with_api:
+            port = instance.port("api")
+            self.api_url = f"http://127.0.0.1:{port}"
+            self.children["api"] = self._python("api", _cli("serve", "--port", str(port)))
 
     def start(self) -> None:
         """Returns once the collector has subscribed to the edge, and the edge to its meters."""
@@ -95,6 +107,8 @@ class Rig:
         setup.prepare(self.database.dsn, plant, self._meters.clock)
         self.broker.start()
         self._start_and_hear(self.collector, "broker_connected")
+        if "api" in self.children:
+            self._start_and_hear(self.children["api"], "api listens")
         self._start_and_hear(self.edge, "mqtt_source_connected")
 
     def _start_and_hear(self, child: Child, event: str) -> None:
@@ -208,23 +222,7 @@ class Rig:
         return seqs
 
     def outbox(self) -> OutboxContent:
-        """The file of an edge that has ended, with all it ever held: it keeps for a day what was acknowledged."""
-        connection = apsw.Connection(str(self._outbox), flags=apsw.SQLITE_OPEN_READONLY)
-        rows = list(connection.execute("select acked_ms, bytes from chunk join payload using (id) order by id"))
-        connection.close()
-        chunks = [unseal(payload) for _, payload in rows]
-        tables = {table_hash(body): decode_table(header, body) for header, body in chunks if header.kind == "declare"}
-        content = OutboxContent({}, 0, sum(acked is None for acked, _ in rows), {})
-        number = 0
-        for header, body in chunks:
-            content.seqs.setdefault(header.epoch, set()).add(header.seq)
-            assert header.kind in {"declare", "readings"}, f"the edge stored a {header.kind}"
-            if header.kind == "readings":
-                for index, t_ms, value, _ in decode_rows(header, body):
-                    number += 1
-                    key = tables[header.table][index].name, t_ms
-                    assert content.readings.setdefault(key, value) == value, f"the edge stored two values for {key}"
-        return dataclasses.replace(content, repeated_rows=number - len(content.readings))
+        return read_outbox(self._outbox)
 
     def audit(self) -> dict[str, Any]:
         """What `plantprint audit --json` says, in a process of its own; its exit code must agree."""
@@ -240,6 +238,26 @@ class Rig:
     def _python(self, name: str, arguments: Sequence[str]) -> Child:
         command = Command([sys.executable, *arguments], env=self._env)
         return Child(name, command, self._instance.log(name))
+
+
+def read_outbox(path: Path) -> OutboxContent:
+    """The file of an edge that has ended, with all it ever held: it keeps for a day what was acknowledged."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    rows = list(connection.execute("select acked_ms, bytes from chunk join payload using (id) order by id"))
+    connection.close()
+    chunks = [unseal(payload) for _, payload in rows]
+    tables = {table_hash(body): decode_table(header, body) for header, body in chunks if header.kind == "declare"}
+    content = OutboxContent({}, 0, sum(acked is None for acked, _ in rows), {})
+    number = 0
+    for header, body in chunks:
+        content.seqs.setdefault(header.epoch, set()).add(header.seq)
+        assert header.kind in {"declare", "readings"}, f"the edge stored a {header.kind}"
+        if header.kind == "readings":
+            for index, t_ms, value, _ in decode_rows(header, body):
+                number += 1
+                key = tables[header.table][index].name, t_ms
+                assert content.readings.setdefault(key, value) == value, f"the edge stored two values for {key}"
+    return dataclasses.replace(content, repeated_rows=number - len(content.readings))
 
 
 def _cli(*arguments: str) -> list[str]:

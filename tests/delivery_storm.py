@@ -43,13 +43,15 @@ class Kill:
     ran_s: float
 
 
-def make_plan(rng: random.Random) -> list[Step]:
-    """35 kills in seeded order: each process alone, the machine as a whole, and database and collector one after the other.
+def make_plan(rng: random.Random, *also: str) -> list[Step]:
+    """35 kills in seeded order, and five of each that runs `also`.
+
+    Each process alone, the machine as a whole, and database and collector one after the other.
 
     The last is what an acknowledgement before the commit cannot survive: the database forgets what it had not written,
     and the collector, before the database is back, what it held in memory.
     """
-    alone = {"edge": 7, "broker": 7, "collector": 3, "database": 2}
+    alone = {"edge": 7, "broker": 7, "collector": 3, "database": 2, **dict.fromkeys(also, 5)}
     steps = [Step((name,)) for name, times in alone.items() for _ in range(times)]
     steps += [Step(("database", "collector"), in_commit=True)] * 6
     steps += [Step(("edge", "broker", "collector", "database"), in_commit=True)]

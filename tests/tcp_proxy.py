@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
+
+import psycopg
 
 _CHUNK_BYTES = 4096
 
@@ -109,3 +112,25 @@ class Proxy:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+
+
+def before_database(database_url: str) -> Proxy:
+    """In front of the database's socket, wherever that is."""
+    with psycopg.connect(database_url) as conn:
+        host, port = conn.info.host, conn.info.port
+
+    def connect() -> socket.socket:
+        if not host.startswith("/"):
+            return socket.create_connection((host, port))
+        made = socket.socket(socket.AF_UNIX)
+        made.connect(f"{host}/.s.PGSQL.{port}")
+        return made
+
+    return Proxy(connect)
+
+
+def through(proxy: Proxy, database_url: str) -> str:
+    """The URL of the database behind the proxy."""
+    place = urlsplit(database_url)
+    user = f"{place.username}@" if place.username else ""
+    return f"postgresql://{user}127.0.0.1:{proxy.port}{place.path}?sslmode=disable&gssencmode=disable"

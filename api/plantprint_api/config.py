@@ -26,6 +26,11 @@ class ApiSettings(BaseSettings):
     )
     http_lots_max: int = Field(default=2000, gt=0, description="most lots that one footprint follows upstream")
     http_statement_timeout_ms: int = Field(default=5000, gt=0, description="longest SQL statement, in milliseconds")
+    http_statement_grace_s: float = Field(
+        default=2.0,
+        gt=0,
+        description="after the longest SQL statement a database that is silent is given up, in seconds",
+    )
     http_shutdown_s: int = Field(default=5, ge=0, description="time for open requests at shutdown, in seconds")
     http_connections_max: int = Field(default=8, gt=0, description="database connections of the request pool")
     http_connection_wait_s: float = Field(default=2.0, gt=0, description="wait for a free connection, in seconds")
@@ -44,3 +49,8 @@ class ApiSettings(BaseSettings):
     accountant_stale_s: float = Field(
         default=10.0, gt=0, description="live rows unchanged for longer make /readyz say no, in seconds"
     )
+
+    @property
+    def answer_s(self) -> float:
+        """How long an answer of the database is waited for, in seconds: a server that is well ends a statement before."""
+        return self.http_statement_timeout_ms / 1000 + self.http_statement_grace_s

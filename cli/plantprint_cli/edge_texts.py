@@ -88,6 +88,8 @@ def print_status(said: dict[str, Any], age_s: float, *, alive: bool) -> None:
     typer.echo(f"  broker   {link}; last acknowledgement {uplink['last_ack_at'] or 'never'}")
     if trouble := uplink.get("trouble"):
         typer.secho(f"  UNHEARD  {trouble}", fg=typer.colors.RED)
+    if twin := uplink.get("twin"):
+        typer.secho(f"  TWIN     {twin}", fg=typer.colors.RED)
     _print_alarms(said)
     for source in said["sources"]:
         share, latency = source["failed_share"], source["latency_ms"]

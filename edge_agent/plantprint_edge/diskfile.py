@@ -19,6 +19,8 @@ MB = 1 << 20
 PAGE_BYTES = 4096
 WAL_PAGES = 1000
 WAL_BYTES_MAX = 16 * MB
+# A full disk is usable again with room for so many ballasts: with one alone it would be full again within a minute.
+ROOM_BALLASTS = 3
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
 
@@ -148,6 +150,12 @@ class DiskFile:
 
     def drop_ballast(self) -> None:
         self._ballast.unlink(missing_ok=True)
+
+    def has_room(self) -> bool:
+        """Whether there is room for `ROOM_BALLASTS` ballasts on the disk and in the file's free pages together."""
+        disk = os.statvfs(self.path)
+        pages = int(self.value("pragma freelist_count"))
+        return disk.f_bavail * disk.f_frsize + pages * PAGE_BYTES >= ROOM_BALLASTS * self._ballast_bytes
 
     def fill_ballast(self) -> bool:
         """Reserve the ballast on the disk; False when there is no room for it."""

@@ -14,7 +14,7 @@ import structlog
 from msgspec.structs import replace
 
 from plantprint.times import format_instant
-from plantprint.wire.chunk import Gap, encode_gap, seal, table_hash
+from plantprint.wire.chunk import CHUNK_DAMAGED, OUTBOX_DAMAGED, Gap, encode_gap, seal, table_hash
 from plantprint_edge.config import OutboxLimits
 from plantprint_edge.diskfile import MB, PAGE_BYTES, DamagedError, DiskFile
 from plantprint_edge.outbox_sql import ACKNOWLEDGE, PURGEABLE, SCHEMA, STORE, STORED
@@ -58,6 +58,7 @@ class Outbox:
         self._memory = _Memory()
         self._generation = 0
         self._full = ""
+        self._others: dict[str, int] = {}
         self.epoch = secrets.token_hex(8)
         try:
             self._file.open(limits.check_mb_max * MB)
@@ -102,6 +103,7 @@ class Outbox:
             remedy="keep the file: undelivered readings may be salvaged from it; check the disk",
         )
         undelivered = self._memory.unacked
+        self._others[self.epoch] = self._memory.seq - 1
         self._memory = replace(self._memory, seq=0, newest_id=0, unacked=0, pages=0)
         self._generation += 1
         self.epoch = secrets.token_hex(8)
@@ -109,7 +111,7 @@ class Outbox:
         with self.transaction():
             for body, n in self._tables.values():
                 self.declare(body, n)
-            self._record(loss(f"outbox damaged, set aside as {aside.name}", now_ms, now_ms, undelivered, 0))
+            self._record(loss(f"{OUTBOX_DAMAGED}, set aside as {aside.name}", now_ms, now_ms, undelivered, 0))
         self._count(undelivered, 0)
 
     def close(self) -> None:
@@ -149,6 +151,22 @@ class Outbox:
 
     def holds(self, epoch: str, seq: int) -> bool:
         return bool(self._file.value("select exists (select 1 from chunk where epoch = ? and seq = ?)", (epoch, seq)))
+
+    def is_copied(self, received: Mapping[str, Sequence[tuple[int, int]]]) -> bool:
+        """Whether the store has come to hold chunks that were not made here: a copy of this outbox is in use.
+
+        What it holds when it is first heard is no sign: this may be the copy, put back from a backup.
+        """
+        copied = False
+        for epoch, ranges in received.items():
+            newest = max((high for _, high in ranges), default=-1)
+            if epoch not in self._others:
+                held = self._file.value("select max(seq) from chunk where epoch = ?", (epoch,))
+                self._others[epoch] = max(newest, -1 if held is None else held)
+            known = self._memory.seq - 1 if epoch == self.epoch else self._others[epoch]
+            copied |= newest > known
+            self._others[epoch] = max(newest, self._others[epoch])
+        return copied
 
     def append(self, draft: Draft) -> int | None:
         """Store a chunk and return its id; None when there is no room, and the loss was counted."""
@@ -238,8 +256,14 @@ class Outbox:
         self._file.checkpoint()
 
     def try_recover(self) -> None:
-        """Take readings again once the disk has room for the ballast; a full outbox looks with every chunk."""
-        if self._full == DISK_FULL and self._file.fill_ballast():
+        """Take readings again once a full disk has room to last, delivered chunks given up for it.
+
+        A full outbox looks with every chunk.
+        """
+        if self._full != DISK_FULL:
+            return
+        self.purge(2**62)
+        if self._file.has_room() and self._file.fill_ballast():
             self._full = ""
             log.info("outbox_has_room", gaps=len(self._memory.pending))
 
@@ -306,7 +330,7 @@ class Outbox:
         """Delete a chunk whose bytes were damaged on the disk, and count it as lost."""
         self.forget(chunk.epoch, chunk.seq)
         now_ms = self._now_ms()
-        self._record(loss("chunk damaged on disk", now_ms, now_ms, 1, chunk.n))
+        self._record(loss(CHUNK_DAMAGED, now_ms, now_ms, 1, chunk.n))
         self._count(1, chunk.n)
 
     def forget(self, epoch: str, seq: int) -> None:

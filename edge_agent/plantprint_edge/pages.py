@@ -27,6 +27,8 @@ def unready(now: Snapshot) -> list[str]:
         problems.append("the broker is not connected: readings wait in the outbox; see the log line broker_unreachable")
     if now.uplink.trouble:
         problems.append(now.uplink.trouble)
+    if now.uplink.twin:
+        problems.append(now.uplink.twin)
     if not now.clock.dates:
         problems.append(
             f"this machine does not know the time: {now.clock.undated_rows} readings wait in memory; set it"

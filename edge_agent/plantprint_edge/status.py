@@ -153,6 +153,7 @@ class Metrics(Collector):
             ("publish_refusals", "Publishes that the broker refused", now.uplink.refused),
             ("publish_unheard", "Publishes that nobody subscribed to", now.uplink.unheard),
             ("connections", "Connections made to the broker", now.uplink.connections),
+            ("twin_signs", "Signs of another agent with the same id", now.uplink.twin_signs),
             ("store_changes", "Changes of the collector's store", now.uplink.store_changes),
             ("clock_steps", "Steps of this machine's clock", now.clock.steps),
             ("undated_rows_lost", "Readings lost because their time was never known", now.clock.undated_rows_lost),

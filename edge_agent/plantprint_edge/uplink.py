@@ -29,15 +29,22 @@ log = structlog.get_logger(__name__)
 
 REFUSED = 0x80
 NOBODY_SUBSCRIBES = 0x10
+TWIN = "another agent of this site has the same id: give each its own, or end the copy; both deliver meanwhile"
+TWIN_S_MAX = 60.0
 UNHEARD = "no collector subscribes: start that of this site; readings wait in the outbox"
 
 
 @dataclass(slots=True)
 class UplinkCounts:
-    """What happened since the start; `trouble` is why what is published now reaches nobody, with a remedy."""
+    """What happened since the start; `trouble` is why what is published now reaches nobody, with a remedy.
+
+    `twin_signs`: connections that another agent with the same id took over, where the broker says so, and acknowledgements
+    of chunks that were not made here. `twin` says what to do, until there was no sign for a minute.
+    """
 
     connected: bool = False
     connections: int = 0
+    twin_signs: int = 0
     published: int = 0
     resent: int = 0
     acked: int = 0
@@ -46,6 +53,7 @@ class UplinkCounts:
     store_changes: int = 0
     last_ack_ms: int | None = None
     trouble: str = ""
+    twin: str = ""
 
 
 class Uplink:
@@ -75,6 +83,7 @@ class Uplink:
         self._in_flight: dict[int, tuple[str, int]] = {}
         self._declares: dict[str, Stored] = {}
         self._last_refusal = 0
+        self._twin_at = 0.0
         self.counts = UplinkCounts()
 
     async def run(self) -> None:
@@ -143,7 +152,8 @@ class Uplink:
         except LinkError as error:
             remedy = "chunks wait in the outbox; it is connected again"
             if "taken over" in str(error):
-                remedy = "another agent of this site has the same id; give each its own"
+                self._note_twin()
+                remedy = TWIN
             log.warning("uplink_lost", reason=str(error), remedy=remedy)
         finally:
             self.counts.connected, self.counts.trouble = False, ""
@@ -161,6 +171,8 @@ class Uplink:
             except OutboxUnusableError:
                 await self._sleep(self._config.outbox.retry_s)
             now = time.monotonic()
+            if now - self._twin_at > TWIN_S_MAX:
+                self.counts.twin = ""
             if now >= state_at:
                 self._publish_state(link, online=True)
                 state_at = now + self._config.uplink.state_every_s
@@ -221,10 +233,13 @@ class Uplink:
                     )
 
     async def _acknowledged(self, link: Link, ack: Ack) -> None:
-        def note(outbox: Outbox) -> tuple[bool, int]:
-            return outbox.store_changed(ack.store), outbox.acknowledge(ack.received, wall_ms())
+        def note(outbox: Outbox) -> tuple[bool, int, bool]:
+            changed = outbox.store_changed(ack.store)
+            return changed, outbox.acknowledge(ack.received, wall_ms()), outbox.is_copied(ack.received)
 
-        changed, marked = await self._committer.call(note)
+        changed, marked, copied = await self._committer.call(note)
+        if copied:
+            self._note_twin()
         if changed:
             self.counts.store_changes += 1
             log.warning("store_changed", store=ack.store, remedy="none: what was kept is being sent again")
@@ -234,6 +249,13 @@ class Uplink:
         self.counts.acked += marked
         self.counts.last_ack_ms = wall_ms()
         self._backoff.reset()
+
+    def _note_twin(self) -> None:
+        if not self.counts.twin:
+            log.error("twin_agent", agent=self._config.agent, remedy=TWIN)
+        self.counts.twin_signs += 1
+        self.counts.twin = TWIN
+        self._twin_at = time.monotonic()
 
     async def _published(self, key: tuple[str, int] | None, code: int, text: str) -> None:
         if key is None:

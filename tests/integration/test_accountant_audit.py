@@ -11,6 +11,7 @@ from plantprint.facts import Channel, Reading
 pytestmark = pytest.mark.integration
 
 HOUR_S = 3600
+tampered = pytest.mark.contradicts("somebody got past the trigger")
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def spoil(rig: Rig, *statements: str) -> dict[str, int]:
     return found
 
 
+@tampered
 def test_a_wrong_posting(rig: Rig) -> None:
     assert spoil(
         rig,
@@ -46,6 +48,7 @@ def test_a_wrong_posting(rig: Rig) -> None:
     }
 
 
+@tampered
 def test_an_amount_moved_between_accounts(rig: Rig) -> None:
     """The sum is right, the ledger is not."""
 
@@ -56,6 +59,7 @@ def test_an_amount_moved_between_accounts(rig: Rig) -> None:
     assert spoil(rig, moved(5, "batch"), moved(-5, "idle")) == {"ledger = recompute": 2}
 
 
+@tampered
 def test_a_doubled_posting(rig: Rig) -> None:
     columns = (
         "site, hour_at, account_kind, account_id, work_unit, step, source, entered_at, quality, amount, cause, known_at"
@@ -64,6 +68,7 @@ def test_a_doubled_posting(rig: Rig) -> None:
     assert spoil(rig, doubled) == {"ledger = recompute": 1, "conservation": 1}
 
 
+@tampered
 def test_a_missing_hour(rig: Rig) -> None:
     found = spoil(
         rig,
@@ -72,22 +77,26 @@ def test_a_missing_hour(rig: Rig) -> None:
     assert found == {"hours": 1}
 
 
+@tampered
 def test_postings_lost_with_their_hour(rig: Rig) -> None:
     hour = "(select hour_at from accounted_hour order by 1 offset 1 limit 1)"
     found = spoil(rig, f"delete from posting where hour_at = {hour}", f"delete from interval where hour_at = {hour}")
     assert found == {"ledger = recompute": 4}
 
 
+@tampered
 def test_a_changed_interval(rig: Rig) -> None:
     assert spoil(rig, "update interval set amount[1] = amount[1] + 1 where meter = 'incomer'") == {
         "conservation": 4 - 1
     }
 
 
+@tampered
 def test_a_changed_carry(rig: Rig) -> None:
     assert spoil(rig, "update accounted_hour set carry = jsonb_set(carry, '{meters,m1,value}', '7')") == {"carry": 4}
 
 
+@tampered
 def test_a_reading_that_was_changed_behind_our_back(rig: Rig) -> None:
     """No mark, so nobody accounts it again: only the recompute tells."""
     found = spoil(

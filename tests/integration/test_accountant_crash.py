@@ -67,7 +67,8 @@ def test_a_pass_that_dies_at_any_statement(database_url: str, way: str) -> None:
 
         def terminate() -> None:
             rig.rows(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test-accountant'"
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where application_name = 'test-accountant' and datname = current_database()"
             )
 
         number = 0

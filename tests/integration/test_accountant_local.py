@@ -86,6 +86,7 @@ def test_what_a_pass_leaves_to_do_is_not_taken_as_stored(database_url: str, caus
         assert changed == ([0, 1, 2, 3, 4, 5] if cause == "reading" else [0, 3])
 
 
+@pytest.mark.contradicts("what a meter told is falsified, to see that it is not made anew")
 def test_a_meter_with_other_rules_is_made_anew(database_url: str) -> None:
     """Another model version names its meter; what the others told stays."""
     with Rig(database_url) as rig:

@@ -11,6 +11,7 @@ import fixtures_api as f
 import httpx
 import psycopg
 import pytest
+from tcp_proxy import before_database, through
 
 from plantprint_api.database import connect
 from plantprint_cli.embedded.ports import find_free_port
@@ -101,6 +102,34 @@ async def test_a_query_over_its_time_is_cut_off(database_url: str) -> None:
         assert answer.status_code == 503
         assert "longer than its limit" in answer.json()["detail"]
         assert (await client.get("/v1/batches")).status_code == 200
+
+
+async def test_a_database_that_hangs_is_told_in_time_and_served_again_when_it_goes_on(database_url: str) -> None:
+    """As when its process is stopped: connections stay, nothing answers; also to a statement that is under way."""
+    f.seed(database_url)
+    with before_database(database_url) as proxy, psycopg.connect(database_url) as lock:
+        limits = {"http_statement_timeout_ms": 300, "http_statement_grace_s": 0.3, "http_connection_wait_s": 0.3}
+        async with f.served(f.settings(through(proxy, database_url), accountant_stale_s=0.6, **limits)) as client:
+            await _ready(client, 503)  # the live picture is read once, and has become old
+            lock.execute("lock table batch in access exclusive mode")
+            under_way = asyncio.create_task(client.get("/v1/batches", timeout=20))
+            await asyncio.sleep(0.1)
+            proxy.hang()
+            body = {"job": "j", "batch": "b", "work_unit": "l1-dye"}
+            event = {"event_id": "e", "kind": "job_start", "at": "2026-11-24T08:00:00Z", "body": body}
+            posted = client.post("/v1/production-events", json=event, params={"site": "dyehouse"}, timeout=20)
+            for answer in (await under_way, await client.get("/v1/batches", timeout=20), await posted):
+                assert answer.status_code == 503, answer.text
+                assert answer.json()["detail"] == "the database does not answer"
+                assert "/readyz" in answer.json()["remedy"]
+            assert (await client.get("/healthz")).status_code == 200
+            assert not (await _ready(client, 503))["checks"]["database"]["ok"]
+            lock.rollback()
+            proxy.go_on()
+            with psycopg.connect(database_url) as conn:
+                f.write_live(conn, "plant", "dyehouse", f.plant_body(wave=1.0))
+            await _ready(client, 200)  # the listener is back too
+            assert (await client.get("/v1/batches")).status_code == 200
 
 
 async def test_reading_connections_cannot_write(database_url: str) -> None:

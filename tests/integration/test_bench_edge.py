@@ -1,5 +1,12 @@
 """The benchmark of the edge agent on tiny loads: it measures what it says; no time is judged."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from plantprint.wire.chunk import encode_rows
@@ -66,3 +73,41 @@ def test_the_faulty_are_spread_among_the_models_and_the_faults() -> None:
     assert {meter.fault for meter in faulty} == set(FAULTS)
     assert {meter.model for meter in faulty} == set(MODELS)
     assert len({meter.place for meter in meters}) == 1000
+
+
+SOAK = """
+import sys
+from plantprint_cli.bench import common, edge_soak
+with common.interruptible():
+    edge_soak.run(sys.argv[1], meters=4, faulty=0, seconds=300)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_soak_that_is_ended_takes_its_agent_with_it(broker_url: str, tmp_path: Path, number: int) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", SOAK, broker_url], env=environment) as soak:
+        agents: list[int] = []
+        while not agents:
+            assert soak.poll() is None
+            time.sleep(0.05)
+            if not list(tmp_path.glob("*/*.status.json")):
+                continue  # it is only starting
+            agents = [
+                int(pid.name) for pid in Path("/proc").iterdir() if pid.name.isdigit() and _is_agent(pid, tmp_path)
+            ]
+        soak.send_signal(number)
+        assert soak.wait(30) != 0
+    until_s = time.monotonic() + 30
+    while Path(f"/proc/{agents[0]}").exists():
+        assert time.monotonic() < until_s, "the agent runs on"
+        time.sleep(0.05)
+    assert number == signal.SIGKILL or not list(tmp_path.iterdir()), "its folder is left"
+
+
+def _is_agent(process: Path, folder: Path) -> bool:
+    try:
+        command = (process / "cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"plantprint_cli\0edge" in command and str(folder).encode() in command

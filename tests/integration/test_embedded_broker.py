@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,3 +236,16 @@ def test_keep_alive_0_is_refused() -> None:
         assert not Client(other, "k", keepalive_s=0, timeout_s=0.3).is_connected
         assert not Client(other, "k", keepalive_s=0, timeout_s=0.3).is_connected
         assert other.is_ready()
+
+
+def test_asking_whether_it_is_ready_leaves_nothing_behind() -> None:
+    """It is asked every two seconds for as long as it runs, and keeps of each new client id 0.75 KiB."""
+    with temporary_instance() as instance, EmbeddedBroker(instance) as asked:
+        before = _anonymous_kb(asked)
+        assert all(asked.is_ready() for _ in range(2000))
+        assert _anonymous_kb(asked) < before + 800
+
+
+def _anonymous_kb(broker: EmbeddedBroker) -> int:
+    lines = Path(f"/proc/{broker.pid}/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import shutil
-import socket
 import threading
 import time
 from collections import Counter
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -19,7 +17,7 @@ from collector_harness import READINGS, metric, running, settings
 from edge_support import config
 from fake_agent import NOW_MS, FakeAgent, query, wait_until
 from prometheus_client import CollectorRegistry
-from tcp_proxy import Proxy
+from tcp_proxy import Proxy, before_database, through
 
 from plantprint.times import SiteClock
 from plantprint.wire.chunk import Row
@@ -45,25 +43,8 @@ def agent(broker_url: str, site: str) -> Iterator[FakeAgent]:
 
 @pytest.fixture
 def proxy(database_url: str) -> Iterator[Proxy]:
-    """In front of the database's socket, wherever that is."""
-    with psycopg.connect(database_url) as conn:
-        host, port = conn.info.host, conn.info.port
-
-    def connect() -> socket.socket:
-        if not host.startswith("/"):
-            return socket.create_connection((host, port))
-        made = socket.socket(socket.AF_UNIX)
-        made.connect(f"{host}/.s.PGSQL.{port}")
-        return made
-
-    with Proxy(connect) as made:
+    with before_database(database_url) as made:
         yield made
-
-
-def through(proxy: Proxy, database_url: str) -> str:
-    place = urlsplit(database_url)
-    user = f"{place.username}@" if place.username else ""
-    return f"postgresql://{user}127.0.0.1:{proxy.port}{place.path}?sslmode=disable&gssencmode=disable"
 
 
 def rows(chunk: int) -> list[Row]:

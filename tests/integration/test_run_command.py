@@ -13,10 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from plant_rig import RunningPlant, reachable_folder, running_plant
-
-from plantprint_cli.embedded import EmbeddedPostgres, Instance
-from plantprint_collector.audit import audit_database
+from plant_rig import RunningPlant, database_of, reachable_folder, running_plant
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(280)]
 
@@ -28,15 +25,12 @@ def folder() -> Iterator[Path]:
 
 
 def audit(folder: Path) -> None:
-    with Instance.open(folder) as instance, EmbeddedPostgres(instance) as server:
-        report = audit_database(server.dsn)
-        assert report.clean, list(report.lines())
-        with psycopg.connect(server.dsn) as conn:
-            falls = conn.execute(
-                "select count(*) from (select value - lag(value) over (partition by channel_id order by measured_at) as step "
-                "from reading join channel using (channel_id) where kind = 'counter') steps where step < 0"
-            ).fetchone()
-            assert falls == (0,)
+    with database_of(folder) as dsn, psycopg.connect(dsn) as conn:
+        falls = conn.execute(
+            "select count(*) from (select value - lag(value) over (partition by channel_id order by measured_at) as step "
+            "from reading join channel using (channel_id) where kind = 'counter') steps where step < 0"
+        ).fetchone()
+        assert falls == (0,)
 
 
 def gone(pids: dict[str, int], timeout_s: float = 15.0) -> bool:

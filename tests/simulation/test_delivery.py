@@ -8,12 +8,23 @@ a collector that acknowledges before its commit: else it would prove nothing.
 import os
 import random
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from delivery_checks import LossError, check_chunks, check_ledger, check_readings, reported, running, until
+from delivery_checks import (
+    LossError,
+    check_chunks,
+    check_events,
+    check_ledger,
+    check_readings,
+    reported,
+    running,
+    until,
+)
 from delivery_hostile import Hostile
-from delivery_meters import CHANNELS, Meters
+from delivery_mes import Mes
+from delivery_meters import CHANNELS, STEPS_PER_HOUR, Meters
 from delivery_storm import Storm, make_pauses, make_plan
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]
@@ -42,25 +53,34 @@ def test_kills_lose_nothing_and_double_nothing(wrong: str, broker_url: str, site
     seed = int(os.environ.get("PLANTPRINT_TEST_SEED") or random.SystemRandom().randrange(10**6))
     report: dict[str, Any] = {"seed": seed, "wrong": wrong or "nothing"}
     meters = Meters(broker_url, site, STARTS_IN_S)
-    with running(site, meters, broker_url, wrong) as rig, reported(report, record_property):
+    with (
+        running(site, meters, broker_url, wrong, with_api=not wrong) as rig,
+        reported(report, record_property),
+        ExitStack() as stack,
+    ):
+        mes = None if wrong else stack.enter_context(Mes(rig.mqtt_url, rig.api_url, site, meters.clock))
         until(lambda: rig.flows_since(0), 30.0, "the first readings are acknowledged")
         # An edge that deleted its channel tables on PUBACK may stand still until its next start.
         storm = Storm(rig, random.Random(seed), flow_s_max=3.0 if wrong == "edge" else 30.0)
         report["kills"] = storm.kills
         before = meters.last_step
-        storm.rage(make_plan(random.Random(seed)))
+        storm.rage(make_plan(random.Random(seed), *(["api"] if mes else [])))
         calm_s = time.time()
         report |= {"storm_s": round(storm.lasted_s, 1), "standstills": storm.standstills}
         report["readings_per_s"] = round((meters.last_step - before) * CHANNELS / storm.lasted_s)
         meters.finish()
         until(rig.drained, calm_s + DRAIN_S_MAX - time.time(), "all is read and acknowledged, and the outbox empty")
         report["drained_s"] = round(time.time() - calm_s, 1)
+        if mes:
+            mes.finish(hours=meters.last_step // STEPS_PER_HOUR)
         assert rig.edge.stop(), "the edge does not stop when asked to"
         assert rig.edge.exit_code == 0, str(rig.edge.failure("ended with an error"))
 
         check_readings(rig, meters, report)
         check_chunks(rig, meters, report)
         check_ledger(rig, meters, report)
+        if mes:
+            check_events(rig, meters, mes, report)
         check_load(storm, report)
 
 

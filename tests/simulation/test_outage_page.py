@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from plant_rig import RunningPlant, reachable_folder, running_plant
+from plant_rig import RunningPlant, audit, reachable_folder, running_plant
 from playwright.async_api import Browser, expect
 
 pytestmark = [pytest.mark.simulation, pytest.mark.browser, pytest.mark.timeout(240)]
@@ -66,3 +66,4 @@ async def test_a_stopped_edge_is_missing_and_its_return_changes_earlier_figures(
         plant.wait("the gap filled", lambda: all(rates(trend(plant)).get(at) for at in empty), 30)
         await page.close()
         assert plant.stop() == 0
+        audit(plant.folder)

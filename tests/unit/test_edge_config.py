@@ -91,7 +91,9 @@ def test_a_unit_other_than_the_devices_is_converted_exactly(tmp_path: Path) -> N
     [
         ("agent: gw-1\n", "", "1: agent: is missing; add it"),
         ("site: s\n", "site: s\nsite: t\n", "3: key 'site' stands twice (first in line 2); remove one of them"),
-        ("host: 10.0.0.5", "hots: 10.0.0.5", "8: sources.0.modbus.hots: is not a known key"),
+        ("host: 10.0.0.5", "hots: 10.0.0.5", "8: sources.0.modbus.hots: is not a known key; did you mean 'host'?"),
+        ("site: s\n", "site: s\nsize_mb_max: 9\n", "3: size_mb_max: is not a known key; it belongs elsewhere"),
+        ("site: s\n", "site: s\nqwx: 9\n", "3: qwx: is not a known key; remove it or correct its spelling"),
         ("source: modbus", "source: canbus", "6: sources.0: each source needs `source: modbus`"),
         ("device: eastron_sdm630", "device: eastron", "9: device 'eastron' is not in the library; known are abb"),
         (

@@ -329,7 +329,7 @@ def test_a_full_disk_loses_with_a_count_and_recovers(tmp_path: Path, reopen: Cal
     """On a real small file system: SQLite cannot even delete on a full disk, the ballast makes it possible."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", disk], capture_output=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", disk], capture_output=True, check=False)
     if mounted.returncode:
         missing("no right to mount a small file system (mount -t tmpfs)")
     try:
@@ -338,20 +338,26 @@ def test_a_full_disk_loses_with_a_count_and_recovers(tmp_path: Path, reopen: Cal
         assert stored > 5
         assert not (disk / "outbox.db.ballast").exists()
         assert store(outbox, draft()) == [None]
+        _try_recover(outbox)
+        assert store(outbox, draft()) == [None], "what the ballast alone frees is full again within a minute"
         assert ack(outbox, outbox.epoch, (0, stored)) == stored
-        with outbox.transaction():
-            assert outbox.purge(BIG) > 0
         somebody_elses = disk / "data"
         somebody_elses.write_bytes(b"x" * 6 * MB)
-        outbox.try_recover()
+        _try_recover(outbox)
         assert store(outbox, draft()) == [None], "no room for the ballast yet"
         somebody_elses.unlink()
-        outbox.try_recover()
+        _try_recover(outbox)
         assert store(outbox, draft()) != [None]
         assert [unseal(c.payload)[0].kind for c in waiting(outbox)] == ["gap", "readings"]
         outbox.close()
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def _try_recover(outbox: Outbox) -> None:
+    for _ in range(5):
+        with outbox.transaction():
+            outbox.try_recover()
 
 
 def _fill_disk(outbox: Outbox) -> int:

