@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="setup-site", hidden=True)(setup_site)
     app.command()(restored)
     app.command()(audit)
+    app.command()(lost)
     app.command()(recomputing.recompute)
     app.command()(doctor)
     app.command()(dashboards)
@@ -30,12 +31,20 @@ def register(app: typer.Typer) -> None:
     app.add_typer(deadletter, name="deadletter")
 
 
-def migrate(database_url: str = DATABASE, as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+def migrate(
+    database_url: str = DATABASE,
+    only_pre: bool = typer.Option(
+        False, "--pre", help="Only what the former version can live with while it still runs."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
     """Bring the database's schema up to date; doing it again changes nothing."""
     need("psycopg", "collector")
     from plantprint_collector import migrate as migrations
 
-    report = migrations.migrate(database_url, say=lambda file: None if as_json else typer.echo(f"applying {file}"))
+    report = migrations.migrate(
+        database_url, only_pre=only_pre, say=lambda file: None if as_json else typer.echo(f"applying {file}")
+    )
     if as_json:
         typer.echo(
             json.dumps({"tier": report.tier, "applied": report.applied, "known": report.known, "notes": report.notes})
@@ -77,8 +86,9 @@ def audit(
     site: str = typer.Option(None, "--site", help="One site; all by default."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Prove the ledger: conservation, ledger = recompute in this process, and what of each agent's chunks is outstanding.
+    """Prove the ledger: conservation, ledger = recompute in this process, and that every chunk of every agent has come.
 
+    Chunks that their agent may still have are told and no finding; `plantprint lost` records those that never come.
     Exit code 1 when something does not hold.
     """
     need("psycopg", "collector")
@@ -91,6 +101,28 @@ def audit(
         for line in report.lines():
             typer.echo(line)
     raise typer.Exit(0 if report.clean else 1)
+
+
+def lost(
+    agent: str = typer.Argument(..., help="Whose chunks never came, by `plantprint audit`."),
+    site: str = typer.Option(..., "--site"),
+    why: str = typer.Option(..., "--why", help="What happened: it goes on record."),
+    database_url: str = DATABASE,
+) -> None:
+    """Record chunks that `plantprint audit` misses as lost for good. Should they come after all, they are stored.
+
+    Exit code 1 when none is missed.
+    """
+    need("psycopg", "collector")
+    from contextlib import closing
+
+    from plantprint_collector import watermarks
+    from plantprint_collector.connection import connect
+
+    with closing(connect(database_url, application="plantprint-lost", timeout_s=600)) as conn:
+        chunks = watermarks.explain(conn, site, agent, why)
+    typer.echo(f"{chunks} chunks of {agent} are on record as lost")
+    raise typer.Exit(0 if chunks else 1)
 
 
 def doctor(
@@ -146,7 +178,10 @@ def deadletter_list(
 def deadletter_replay(
     database_url: str = DATABASE, as_json: bool = typer.Option(False, "--json", help="Print JSON.")
 ) -> None:
-    """Try again to store everything that was set aside; what still cannot be stored stays."""
+    """Try again to store everything that was set aside; what still cannot be stored stays.
+
+    Exit code 1 when something stays.
+    """
     need("psycopg", "collector")
     from plantprint_collector import deadletter
 
@@ -154,10 +189,13 @@ def deadletter_replay(
     report = deadletter.replay(database_url)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(report)))
-        return
-    typer.echo(f"stored: {report.letters} letters, {report.readings} readings; {report.readings_left} readings stay")
+        raise typer.Exit(0 if report.complete else 1)
+    typer.echo(f"stored: {report.letters} letters, {report.readings} readings")
     for letter, reason in report.failed.items():
         typer.echo(f"letter {letter} stays: {reason}")
+    for reason, count in report.readings_left.items():
+        typer.echo(f"{count} readings stay, {reason}")
+    raise typer.Exit(0 if report.complete else 1)
 
 
 def deadletter_discard(

@@ -2,7 +2,7 @@
 
 Five independent questions per site: is the net ledger what a recompute from stored readings gives; does each source's
 ledger hold exactly what its meters counted; do the intervals of amounts add up to the readings themselves; are batches
-incomplete for the reasons that all events together give; and which chunks of which agent are outstanding.
+incomplete for the reasons that all events together give; and has every chunk of every agent come, except those that it still has.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from psycopg import Connection, IsolationLevel
 from plantprint.ledger import Net
 from plantprint.plant.graph import PlantGraph
 from plantprint.times import HOUR_MS, format_instant, from_ms, to_ms
-from plantprint_collector import audit_reasons, horizon
+from plantprint_collector import audit_reasons, horizon, watermarks
 from plantprint_collector.books import SiteFacts, account_hours, load_facts
 from plantprint_collector.connection import connect
 from plantprint_collector.facts_store import MeterSource, load_clock, newest_by_channel
@@ -63,7 +63,7 @@ class AuditReport:
 
     @property
     def clean(self) -> bool:
-        """Nothing contradicts; outstanding chunks are still with their agents, which is no contradiction."""
+        """Nothing contradicts; outstanding chunks may be with their agents still, which is no contradiction."""
         return not any(site.findings for site in self.sites)
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +96,8 @@ def audit_database(dsn: str, site: str | None = None) -> AuditReport:
 
 def audit_site(conn: Conn, site: str) -> SiteAudit:
     """Every check of one site in the caller's transaction."""
-    result = SiteAudit(site, outstanding=_outstanding(conn, site))
+    result = SiteAudit(site)
+    _check_continuity(conn, result)
     row = conn.execute("select count(*) from dirty where site = %s", (site,)).fetchone()
     result.pending_marks = int(row[0]) if row else 0
     facts, bounds = load_facts(conn, site), settled_bounds(conn, site)
@@ -108,7 +109,7 @@ def audit_site(conn: Conn, site: str) -> SiteAudit:
     now_ms = load_clock(conn, site).now_ms(_wall_ms(conn), max(newest_by_channel(conn, site).values(), default=None))
     _check_recompute(conn, facts, recomputable, now_ms, result)
     _check_amounts(conn, facts, recomputable, result)
-    result.findings += [Finding(*one) for one in audit_reasons.of_events(conn, facts, now_ms)]
+    result.findings += [Finding(*one) for one in audit_reasons.of_events(conn, facts)]
     return result
 
 
@@ -253,18 +254,14 @@ def _straddles(conn: Conn, channels: dict[int, int], bounds: tuple[int, int]) ->
     return bool(row and row[0])
 
 
-def _outstanding(conn: Conn, site: str) -> dict[str, list[list[int]]]:
-    """Per agent and epoch the chunks below the highest received that have not come yet."""
-    rows = conn.execute(
-        "select agent, epoch, lower(gap), upper(gap) - 1 from received, "
-        "unnest(int8multirange(int8range(0, upper(range_merge(chunks)))) - chunks) as gap where site = %s and not isempty(chunks) "
-        "order by 1, 2, 3",
-        (site,),
-    ).fetchall()
-    found: dict[str, list[list[int]]] = {}
-    for agent, epoch, low, high in rows:
-        found.setdefault(f"{agent}/{epoch}", []).append([low, high])
-    return found
+def _check_continuity(conn: Conn, result: SiteAudit) -> None:
+    """Every chunk below an agent's newest has come, is with the agent, or is on record as lost."""
+    result.outstanding = watermarks.outstanding(conn, result.site)
+    for agent, epochs in watermarks.missed(conn, result.site).items():
+        what = f"{watermarks.count(epochs)} chunks never came, and the agent has none of them: {epochs}"
+        result.findings.append(
+            Finding("continuity", f"{result.site} {agent}", "every chunk, or its loss on record", what)
+        )
 
 
 def _wall_ms(conn: Conn) -> int:

@@ -22,6 +22,7 @@ from plantprint_collector.writer import Writer
 
 Conn = Connection[tuple[Any, ...]]
 
+_LEFT = "select site || ': ' || reason, count(*) from rejected_reading group by site, reason order by 1"
 _PAGE_ROWS = 10_000
 _TABLES_MAX = 1_000_000  # nobody waits behind a replay
 
@@ -44,12 +45,16 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """How much was stored now; `failed` maps the letters that stay to why; `readings_left` cannot be stored still."""
+    """How much was stored now; `failed` maps the letters that stay to why, `readings_left` counts readings by why they do."""
 
     letters: int
     readings: int
     failed: dict[int, str]
-    readings_left: int
+    readings_left: dict[str, int]
+
+    @property
+    def complete(self) -> bool:
+        return not self.failed and not self.readings_left
 
 
 def list_letters(dsn: str, limit: int = 100) -> list[DeadLetter]:
@@ -80,9 +85,8 @@ def replay(dsn: str) -> ReplayReport:
         ids = [row[0] for row in conn.execute("select dead_letter_id from dead_letter order by dead_letter_id")]
         failed = {letter: reason for letter in ids if (reason := _replay_letter(conn, writer, letter))}
         readings = _replay_readings(conn, settings)
-        row = conn.execute("select count(*) from rejected_reading").fetchone()
-        assert row is not None
-        return ReplayReport(len(ids) - len(failed), readings, failed, row[0])
+        left = conn.execute(_LEFT).fetchall()
+        return ReplayReport(len(ids) - len(failed), readings, failed, dict(left))
 
 
 def _replay_letter(conn: Conn, writer: Writer, letter_id: int) -> str:

@@ -21,6 +21,7 @@ from plantprint.wire.topics import slot_of
 from plantprint_collector.config import Settings
 from plantprint_collector.connection import connect
 from plantprint_collector.limits import site_clocks, wall_age_s
+from plantprint_collector.watermarks import missed_everywhere
 
 log = structlog.get_logger("plantprint.collector.metrics")
 
@@ -49,6 +50,7 @@ class Sight:
     letters: dict[bool, int] = field(default_factory=dict)
     rejected: int = 0
     without_model: frozenset[str] = frozenset()
+    missed: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def ages_later(self, later_s: float) -> "Sight":
         """What is known of the ages when nothing has been seen since."""
@@ -76,7 +78,8 @@ def look(conn: Conn, slots: str, wall_ms: int) -> Sight:
     known = {who: age_s for who, age_s in ages_s.items() if age_s is not None}
     marks, letters = dict(_pairs(conn, _MARKS)), dict(_pairs(conn, _LETTERS))
     without_model = frozenset(site for (site,) in conn.execute(_WITHOUT_MODEL).fetchall())
-    return Sight(known, marks, letters, int(rejected[0]), without_model)
+    missed = {who: count for who, count in missed_everywhere(conn).items() if slot_of(who[1]) in slots}
+    return Sight(known, marks, letters, int(rejected[0]), without_model, missed)
 
 
 def _pairs(conn: Conn, query: str) -> Iterable[tuple[Any, int]]:
@@ -148,6 +151,12 @@ def families(sight: Sight, series_max: int) -> Iterator[Metric]:
             _Gauge("dirty_marks", "marks that the accountant has not worked in", ["site"], marks),
             _Gauge("dead_letters", "messages in dead_letter", ["acknowledged"], letters),
             _Gauge("rejected_readings", "readings in rejected_reading", [], [((), sight.rejected)]),
+            _Gauge(
+                "missed_chunks",
+                "chunks that never came, and no record says why",
+                ["site", "agent"],
+                sight.missed.items(),
+            ),
             _Gauge("sites_without_model", "sites that messages name and that have no plant model", [], [((), count)]),
         ],
         series_max,

@@ -13,7 +13,7 @@ from plantprint.facts import Issue, Quality
 from plantprint.times import from_ms
 from plantprint.wire import topics
 from plantprint.wire.chunk import Gap, Row
-from plantprint_collector import received, rows, store
+from plantprint_collector import received, rows, store, watermarks
 from plantprint_collector.channels import ChannelTables, Ids, TableKey
 from plantprint_collector.inbox import Chunk, Event, Events, Fault, Foreign, Item, Rows, State, Table, Unreadable
 from plantprint_collector.limits import Clocks, Limit, Limits
@@ -73,6 +73,7 @@ class Transaction:
         self._quarantine = quarantine
         self._days_without_room = days_without_room
         self._parts: list[rows.Array] = []
+        self._delivered: set[tuple[str, str]] = set()
 
     def store_chunks(self, fresh: Sequence[Chunk]) -> None:
         """Chunks that nobody has received; a table is declared before the readings that need it."""
@@ -126,6 +127,7 @@ class Transaction:
         insert_rejected(self._conn, self.outcome.rejected)
         extended = {key: received.extend(ranges[key], new) for key, new in _seqs(self.outcome.stored).items()}
         _update_received(self._conn, extended)
+        watermarks.note_missed(self._conn, self._delivered)
         now = ranges | extended
         self.outcome.received = {key: received.around(now[key], asked) for key, asked in _seqs(chunks).items()}
         row = self._conn.execute("select txid_current()").fetchone()
@@ -220,6 +222,8 @@ class Transaction:
             (item.site, s.agent, Jsonb(body)),
         )
         self._heard(item.site, topics.state(item.site, s.agent))
+        if watermarks.has_delivered(s):
+            self._delivered.add((item.site, s.agent))
 
     def _letter(self, letter: Letter) -> str:
         """Sets a message aside; why it must be held instead, if it must."""

@@ -112,13 +112,13 @@ def test_the_image_is_this_version_and_runs_a_known_command(workload: Manifest) 
     container = _container(workload)
     assert container["image"] == f"plantprint:{PROJECT['version']}"
     assert container["command"] == list(PROJECT["scripts"])
-    assert container["args"] in (["collect"], ["serve", "--host", "0.0.0.0"], ["migrate"])
+    assert container["args"] in (["collect"], ["serve", "--host", "0.0.0.0"], ["migrate", "--pre"])
 
 
 def test_the_migration_of_each_version_is_a_job_of_its_own() -> None:
     (job,) = _of_kind("Job")
     assert job["metadata"]["name"] == f"plantprint-migrate-{PROJECT['version'].replace('.', '-')}"
-    assert _container(job)["args"] == ["migrate"]
+    assert _container(job)["args"] == ["migrate", "--pre"]
 
 
 @workloads

@@ -62,6 +62,20 @@ def test_post_files_wait_for_the_second_step(empty_database_url: str, monkeypatc
     assert m.migrate(empty_database_url).applied == ("9001_post_drop.sql",)
 
 
+def test_a_database_of_any_older_version_goes_on_with_what_it_holds(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = m.load_migrations()
+    for number in sorted({x.number for x in files}):
+        monkeypatch.setattr(m, "load_migrations", lambda upto=number: [x for x in files if x.number <= upto])
+        assert len(m.migrate(empty_database_url).applied) <= 1
+        if number == 2:
+            execute(empty_database_url, "select pp_ensure('reading', '2026-03-02', '2026-03-02')")
+            execute(empty_database_url, "insert into reading values ('2026-03-02 12:00Z', 1, 1, 3, 0)")
+    assert execute(empty_database_url, "select pp_drop_before('reading', '2026-03-03')") == [(1,)]
+    assert execute(empty_database_url, "select count(*) from reading") == [(0,)]
+
+
 def test_two_at_once_apply_everything_once(empty_database_url: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         reports = list(pool.map(m.migrate, [empty_database_url] * 2))
