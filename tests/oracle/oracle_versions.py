@@ -117,10 +117,11 @@ def _pool_comes(chance: random.Random, model: Body) -> list[str]:
     source = chance.choice(model["sources"])
     units = [unit["id"] for center in model["work_centers"] for unit in center["work_units"]]
     kind = chance.choice(("conserving", "converting"))
-    model["pools"].append({"id": "p9", "name": {"en": "p9"}, "unit": source["unit"], "kind": kind})
-    came = [_flow(model, source["id"], "p9", source["unit"]), _flow(model, "p9", chance.choice(units), source["unit"])]
+    pool = f"p9-{source['id']}"  # of another version's pool the meters would count something else
+    model["pools"].append({"id": pool, "name": {"en": pool}, "unit": source["unit"], "kind": kind})
+    came = [_flow(model, source["id"], pool, source["unit"]), _flow(model, pool, chance.choice(units), source["unit"])]
     if kind == "conserving" and chance.randrange(2):
-        model["flows"].append({"from": "p9", "to": "unmetered", "amount": "rest"})
+        model["flows"].append({"from": pool, "to": "unmetered", "amount": "rest"})
     return came
 
 

@@ -183,7 +183,7 @@ def test_crashed_part_is_started_again_and_counted(instance: Instance) -> None:
 
 def test_part_that_keeps_failing_ends_the_run(instance: Instance) -> None:
     good = Child("good", python(SLEEP), instance.log("good"))
-    bad = Child("bad", python("raise SystemExit('out of order')"), instance.log("bad"))
+    bad = Child("bad", python("import time; time.sleep(0.5); raise SystemExit('out of order')"), instance.log("bad"))
     supervisor = Supervisor(instance, [Part(good), Part(bad, restart=FAST)])
     assert supervisor.run() == 1
     assert supervisor.failure is not None
