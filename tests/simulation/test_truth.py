@@ -122,6 +122,7 @@ def _swapped(amounts: Ints) -> Ints:
     return np.concatenate([amounts[1::-1], amounts[2:]])
 
 
+@pytest.mark.contradicts("what the auditor repeats at the end has no planted error any more")
 @pytest.mark.parametrize("mistake", [_off_by_a_tenth, _swapped])
 def test_one_planted_error_in_allocation_turns_it_red(
     database_url: str, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[Ints], Ints]
