@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from plantprint.event_fields import plain_text, positive_micro
+from plantprint.event_fields import plain_text, positive_micro, rank
 from plantprint.facts import EventKind, Issue, ProductionEvent
 from plantprint.lots import Facts, Lot, Material
 from plantprint.material_events import KINDS, reduce_materials, valid_events
@@ -61,8 +61,9 @@ class Ancestry:
 
     def add(self, events: Iterable[ProductionEvent]) -> None:
         """Takes the events about all that was wanted."""
-        fresh = {(event.source, event.event_id, event.revision): event for event in events}
-        self._events |= fresh
+        for event in events:
+            key = (event.source, event.event_id, event.revision)
+            self._events[key] = max(event, self._events.get(key, event), key=rank)
         self._known |= self._next
         self._beside |= self._next_beside
         valid = valid_events(self._events.values())
@@ -117,7 +118,8 @@ class EventIndex:
                 self._withdrawals[target].append(event)
                 touched |= self._named(target)
             elif event.kind in KINDS or identity in self._by_identity:
-                self._by_identity[identity][event.revision] = event
+                known = self._by_identity[identity]
+                known[event.revision] = max(event, known.get(event.revision, event), key=rank)
                 for name in names_of(event):
                     self._by_name[name].add(identity)
                 touched |= self._named(identity)

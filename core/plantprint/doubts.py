@@ -47,12 +47,12 @@ class Doubts:
         found: list[Doubt] = []
         for node, issues in self.by_node.items():
             for issue in issues:
-                was, left = before.kept(node, issue.at_ms), after.kept(node, issue.at_ms)
-                is_mixed = node in graph.stores and graph.stores[node].kind == "mixed"
-                if was is not None and (left is None or is_mixed or (left < was and after.is_next(node, issue.at_ms))):
+                if _went_out(graph, node, issue.at_ms, before, after):
                     message = f"{issue.message} (it shares what {node} kept at {format_instant(issue.at_ms)})"
                     told = replace(issue, message=message, at_ms=hour_ms, contradicts=True)
-                    found.append(Doubt(told, downstream(graph, {node}), issue))
+                    # A store doubts no layer but the one that it was; it comes to itself only by a way back.
+                    ahead = {edge.taker for edge in graph.outflows.get(node, ())} if node in graph.stores else {node}
+                    found.append(Doubt(told, downstream(graph, ahead), issue))
         return found
 
     def after(self, doubts: Sequence[Doubt], held: Held, hour_ms: int) -> "Doubts":
@@ -84,6 +84,16 @@ class Doubts:
     @staticmethod
     def from_json(body: Mapping[str, Any]) -> "Doubts":
         return Doubts({node: tuple(Issue(*one) for one in issues) for node, issues in body.items()})
+
+
+def _went_out(graph: PlantGraph, node: str, stored_ms: int, before: Held, after: Held) -> bool:
+    """Whether anything is gone of what a node had of an hour. A pool's new stock makes no difference to its old."""
+    if node in before.stock:
+        rest = {layer[:3]: layer[3] for layer in after.stock.get(node, ())}
+        return any(rest.get(layer[:3], 0) != layer[3] for layer in before.stock[node])
+    was, left = before.kept(node, stored_ms), after.kept(node, stored_ms)
+    is_mixed = node in graph.stores and graph.stores[node].kind == "mixed"
+    return was is not None and (left is None or is_mixed or (left < was and after.is_next(node, stored_ms)))
 
 
 NO_DOUBTS = Doubts({})

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from plantprint.spreading import Pending, Waiting
 
 Body = dict[str, Any]
 HOUR = "2026-01-01T02:00:00Z"
+DATA = Path(__file__).resolve().parents[1] / "data"
 BUS = [("grid", "bus", "m"), ("bus", "a", "ma"), ("bus", "b", "mb")]
 REST = ("bus", "unmetered", "rest")
 
@@ -405,6 +407,26 @@ def test_what_a_pool_keeps_of_a_contradicting_hour_is_doubted_when_it_goes_out()
     assert {name: [one["code"] for one in body["reasons"]] for name, body in found["batches"].items()} == {
         "X2": ["amount-overlap"], "X3": ["amount-overlap"], "X4": [],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    # In the first a pool keeps as much of a later hour as it gives out; in the second a store is charged every hour.
+    [("pool_keeps_a_doubt", {"A", "B", "C"}), ("store_ends_a_doubt", {"B2", "B4"})],
+)
+def test_a_doubt_goes_out_with_what_it_was_of_and_ends(document: str, told: set[str]) -> None:
+    body = json.loads((DATA / f"{document}.facts.json").read_text(encoding="utf-8"))
+    assert {name for name, several in reasons(account(body)).items() if several} == told
+
+
+@pytest.mark.parametrize("quantities", [("5", "2"), ("2", "5")])
+def test_an_output_told_twice_under_one_revision_counts_alike_in_any_order(quantities: tuple[str, str]) -> None:
+    outputs = [
+        {"kind": "output", "at": at("03:00"), "source": "mes", "event_id": "o", "body": {"batch": "X", "quantity": q, "unit": "kg"}}
+        for q in quantities
+    ]  # fmt: skip
+    found = account(facts(model(BUS), {"m": 20, "ma": 10, "mb": 10}, jobs=[job("j", "X", "a")], events=outputs))
+    assert found["batches"]["X"]["product_footprint"]["quantity"] == "5"
 
 
 def test_doubts_are_the_same_after_they_were_stored() -> None:
