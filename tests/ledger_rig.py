@@ -123,10 +123,14 @@ class Rig:
     def run(self) -> None:
         """Passes until nothing is left to do."""
         for _ in range(200):
-            self._passes += 1
-            if not self.accountant.run_pass(self.work, self._passes * 1000):
+            if not self.run_pass():
                 return
         raise AssertionError("the accountant does not come to an end")
+
+    def run_pass(self) -> bool:
+        """One; whether more is left to do."""
+        self._passes += 1
+        return self.accountant.run_pass(self.work, self._passes * 1000)
 
     def now(self, second: int) -> None:
         """Passes at a second after HOUR of a clock that began there; the first is due for a look."""

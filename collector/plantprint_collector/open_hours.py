@@ -3,7 +3,7 @@
 The settled hour is kept so that readings after it which still decide what happened at its end are noticed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -143,12 +143,16 @@ class OpenHours:
         self._known.clear()
         self.settled()
 
-    def follow(self, conn: Conn, carry: Carry) -> None:
-        """The first hour, which has just been settled anew, begins with `carry`."""
+    def follow(self, conn: Conn, carry: Carry, kept: Collection[str] | None) -> None:
+        """The first hour begins with `carry`; it was settled anew, with the stored hours of `kept`, or not (None).
+
+        Whatever meters it was made of besides is read as the ledger read it: marks of some of that may still wait.
+        """
         before, self.carry = self.carry.meters, carry
         moved = {meter for meter in before.keys() | carry.meters.keys() if before.get(meter) != carry.meters.get(meter)}
         self._rows.begins = carry.meters
-        self._rows.load(conn, [row for row, meter in enumerate(self._rows.names) if meter in moved])
+        asked = [meter in moved or not (kept is None or meter in kept) for meter in self._rows.names]
+        self._rows.load(conn, np.flatnonzero(asked).tolist())
         self._levels.follow(conn, carry, moved)
         self.settled()
 

@@ -36,13 +36,17 @@ class Pace:
 
 @dataclass(slots=True)
 class Worked:
-    """What was done to the ledger: hours and postings written, to which batches, the last two hours, and what is left to do."""
+    """What was done to the ledger: hours and postings written, to which batches, the last two hours, and what is left to do.
+
+    `kept` are, by hour, the meters that were taken as stored; all others of these hours were read anew.
+    """
 
     hours: int = 0
     postings: int = 0
     batches: set[str] = field(default_factory=set)
     last: list[HourAccount] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
+    kept: dict[int, Collection[str]] = field(default_factory=dict)
 
 
 def carry_before(conn: Conn, site: str, hour_ms: int) -> Carry:
@@ -167,6 +171,7 @@ def _write(
     write_intervals(conn, facts.site, accounts, made_of, kept, facts.every_meter)
     record_closed(conn, facts.site, accounts)
     worked.hours += len(accounts)
+    worked.kept |= {account.hour_ms: kept.get(account.hour_ms, ()) for account in accounts}
     worked.last = [*worked.last, *accounts][-2:]
     issues = [issue for account in accounts for issue in account.issues]
     issues += find_repeats(conn, facts.site, accounts)

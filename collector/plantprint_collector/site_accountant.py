@@ -121,6 +121,7 @@ class SiteAccountant:
         clipped = [t._replace(span=(max(t.span[0], start), min(t.span[1], last + HOUR_MS - 1))) for t in touched]
         reaching = [t for t in clipped if t.span[0] <= t.span[1]]
         again = hours_again(reaching, first)
+        known = self._open
         unlike = self._unlike(conn, facts, last, now_ms)
         if unlike is None or unlike:
             again[last] = join_again(again.get(last, ()), unlike)
@@ -137,7 +138,9 @@ class SiteAccountant:
         if last not in worked.waiting:
             self._sure_ms = last
             if self._open is not None:
-                self._open.follow(conn, carry_before(conn, self.site, last))
+                # Hours that were opened in this pass were read as the ledger was.
+                kept = worked.kept.get(last) if self._open is known else None
+                self._open.follow(conn, carry_before(conn, self.site, last), kept)
         return bool(worked.waiting)
 
     def _unlike(self, conn: Conn, facts: SiteFacts, last_ms: int, now_ms: int) -> Again:
@@ -165,6 +168,7 @@ class SiteAccountant:
         else:
             worked = settle(conn, facts, first, count, now_ms, self._pace, self._settings.settle_slice_s)
             self._sure_ms = worked.last[-1].hour_ms
+            self._open = None
         log.info("hours settled", site=self.site, hours=worked.hours, postings=worked.postings)
         self._statuses.write(conn, facts, first + worked.hours * HOUR_MS)
         self._after_writing(worked)
@@ -176,7 +180,8 @@ class SiteAccountant:
 
     def _after_writing(self, worked: Worked) -> None:
         self._carry = None
-        if worked.postings:
+        # Even where no posting was new: an hour that a shipment posted whole is settled now, and no longer open.
+        if worked.hours:
             self._live.forget_settled()
 
     def _first_open(self, conn: Conn, facts: SiteFacts) -> int | None:
@@ -233,9 +238,7 @@ class SiteAccountant:
             _set_aside()
             # Remembered for the settling, which others wait for.
             facts.made_of(start)
-            if self._sure_ms == start:
-                self._open.settled()
-            elif bounds is not None:
+            if bounds is not None:
                 stored = StoredHours(conn, self.site, [start], facts.every_meter)
                 self._open.settled_as(stored.keep(start, facts.made_of(start), ()))
             self._sure_ms = 0
