@@ -198,6 +198,8 @@ def spread_hour(
     """
     result = Spread()
     waiting = {account: wait for account, wait in before.waiting.items() if account.id in graph.idle}
+    gone = sorted({account.id for account in before.waiting} - graph.idle.keys())
+    result.issues.extend(_window_gone(place, hour_ms) for place in gone)
     worked: dict[str, dict[Account, int]] = {}
     for calendar, rules in _by_calendar(graph).items():
         units = sorted({unit for place in rules for unit in units_behind(graph, place)})
@@ -303,6 +305,12 @@ def _no_job_in_activity(activity: Activity, hour_ms: int) -> Issue:
     message = f"no job ran in the span of {activity.event_source}/{activity.event_id}, so {activity.source} is overhead"
     remedy = "correct its from and to, or send the jobs that ran"
     return Issue("overhead", activity.place or "site", message, remedy, hour_ms)
+
+
+def _window_gone(place: str, hour_ms: int) -> Issue:
+    message = "an idle window was open here when a plant without it took over; what waited for its end stays idle here"
+    remedy = "let that version of the plant take effect when the window ends, or give it the place until then"
+    return Issue("window-gone", place, message, remedy, hour_ms)
 
 
 def _no_job(place: str, window: Window, hour_ms: int) -> Issue:

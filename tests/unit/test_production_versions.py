@@ -8,6 +8,7 @@ from accounting_cases import HOUR, HOUR_MS, make_graph
 from strategies import HOUR_0, event
 
 from plantprint import neutral
+from plantprint.allocation import Account
 from plantprint.facts import ProductionEvent
 from plantprint.job_times import unbelieved_jobs
 from plantprint.plant.graph import PlantGraph
@@ -16,6 +17,7 @@ from plantprint.production import Production
 from plantprint.production_book import ProductionBook, reduce_events
 from plantprint.production_events import EventBook
 from plantprint.settlement import batch_closes_ms, batch_over_ms
+from plantprint.spreading import Pending, Waiting, spread_hour
 from plantprint.times import format_instant
 
 HOUR_S = 3600
@@ -183,3 +185,10 @@ def test_a_batch_rests_between_two_jobs_until_output_or_shipment_or_long_enough(
     assert batch_closes_ms(plants, book.production, "X") == HOUR_0 + HOUR_MS
     day = PlantHistory.of(mill("a"))
     assert batch_closes_ms(day, reduce_events(dyed, day), "X") == HOUR_0 + (DAY_S + 200) * 1000
+
+
+def test_what_waits_for_a_window_that_a_later_plant_has_no_more_is_told() -> None:
+    waits = Pending({Account("idle", "a", "a", "dye"): Waiting((("grid", HOUR_0, 3, 5),), missing_ms=1)})
+    spread, pending = spread_hour(B, reduce_events([], B), HOUR_0, HOUR_0 + HOUR_MS, waits, [], {}, {})
+    assert [(one.code, one.place, one.at_ms) for one in spread.issues] == [("window-gone", "a", HOUR_0)]
+    assert pending == Pending()
