@@ -1,13 +1,15 @@
 """A steam meter with pressure and temperature beside it, and its hours as an accountant works them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from strategies import HOUR_0
 
 from plantprint.facts import Channel, Issue, Reading
-from plantprint.intervals import CounterState, MeterHour, MeterSeries, meter_hour, span_readings
+from plantprint.intervals import CounterState, MeterHour, MeterSeries, meter_hour
+from plantprint.intervals.lookback import hour_readings
 from plantprint.plant.model import Beside, Meter
 from plantprint.times import HOUR_MS
 
@@ -53,8 +55,7 @@ def steam_hours(
 
         def told(channel: Channel, readings: Sequence[Reading], at_ms: int, **more: Any) -> MeterSeries:
             series = MeterSeries(channel, meter, Decimal(1), (), **more)
-            window = span_readings(readings, at_ms, at_ms + HOUR_MS, channel, series.values)
-            return MeterSeries(channel, meter, Decimal(1), window, **more)
+            return replace(series, readings=hour_readings(readings, at_ms, series))
 
         gauges = {name: told(channels[name], readings, hour_ms, tells=name) for name, readings in beside.items()}
         series = told(counter, mass, hour_ms, beside=gauges)

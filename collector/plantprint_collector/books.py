@@ -9,6 +9,7 @@ from plantprint.account import Carry, HourAccount, account_hour
 from plantprint.factor_series import FactorSeries
 from plantprint.factors import Factor, builtin_factors, latest
 from plantprint.intervals import LOOKAHEAD, Values, binding_edges_ms, binding_from_ms, values_of
+from plantprint.intervals.lookback import hold_ms
 from plantprint.plant.model import Binding, Meter
 from plantprint.plant_history import PlantHistory
 from plantprint.production import Production
@@ -232,6 +233,19 @@ class SiteFacts:
                             found[s.channel_id] = own if known is None else known.narrowed(own)
         return found
 
+    def held_ms(self) -> dict[int, int]:
+        """Channel ids that tell some meter a pressure or temperature, each with the longest for which a reading is held."""
+        return self._once("held", 0, self._held_ms)
+
+    def _held_ms(self) -> dict[int, int]:
+        found: dict[int, int] = {}
+        meters = (meter for model in self.models for meter in model.graph.plant.meters if meter.heat is not None)
+        for meter in meters:
+            for tells, channel in (item for binding in meter.bindings for item in binding.beside.items()):
+                for s in self.channels.get(channel, ()):
+                    found[s.channel_id] = max(found.get(s.channel_id, 0), hold_ms(meter, tells))
+        return {c: ms for c, ms in found.items() if ms}
+
     def mapped_channels(self) -> dict[int, int]:
         """Channel ids that some model binds to a meter, beside it too, each with its period in ms (1 for instants)."""
         return self._once("mapped", 0, self._mapped_channels)
@@ -283,7 +297,7 @@ def account_hours(
     """
     if not hours:
         return
-    window = ReadingWindow(conn, (), hours[0], hours[-1] + HOUR_MS, facts.values())
+    window = ReadingWindow(conn, (), hours[0], hours[-1] + HOUR_MS, facts.values(), facts.held_ms())
     for hour_ms in hours:
         model, kept = facts.model(hour_ms), keep(hour_ms, carry)
         sources = {meter: s for meter, s in facts.sources(hour_ms).items() if meter not in kept.hours}
@@ -309,12 +323,15 @@ def account_hours(
 
 
 def touched_by_readings(conn: Conn, facts: SiteFacts, marks: Mapping[int, Sequence[Range]]) -> list[tuple[int, Range]]:
-    """Spans of time that changed readings of a channel can reach: to the neighbours, and as far back as one is held."""
-    periods = facts.mapped_channels()
+    """Spans of time that changed readings of a channel can reach: to the neighbours, and as far back as one is held.
+
+    A pressure or temperature holds without a neighbour, too.
+    """
+    periods, held_ms = facts.mapped_channels(), facts.held_ms()
     spans = [(c, low, high) for c, changed in marks.items() if c in periods for low, high in changed]
     reached = reach_back_ms(conn, spans, LOOKAHEAD + 1, facts.values())
     return [
-        (c, (min(before, low) - periods[c], max(after, high)))
+        (c, (min(before, low) - periods[c], after if after > high else high + held_ms.get(c, 0)))
         for (c, low, high), (before, after) in zip(spans, reached, strict=True)
     ]
 

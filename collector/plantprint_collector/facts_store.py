@@ -19,9 +19,9 @@ from plantprint.intervals import (
     MeterSeries,
     Values,
     hour_feeds,
-    span_readings,
     values_of,
 )
+from plantprint.intervals.lookback import hold_ms, hour_readings
 from plantprint.known_meters import followed_meters
 from plantprint.plant import Plant
 from plantprint.plant.graph import PlantGraph, compile_plant
@@ -123,10 +123,20 @@ class MeterSource:
 
     def series(self, window: "ReadingWindow", hour_ms: int) -> MeterSeries:
         """What the meter's hour is made from."""
-        readings = window.cut(self, hour_ms, hour_ms + HOUR_MS)
+        readings = window.cut(self, hour_ms)
         following = tuple(source.series(window, hour_ms) for source in self.following)
         beside = {name: source.series(window, hour_ms) for name, source in self.beside.items()}
         return replace(self.empty, readings=readings, following=following, beside=beside)
+
+    @property
+    def held_ms(self) -> dict[int, tuple[int, Values]]:
+        """Of channels whose readings are held, beside its own: for how long, and what counts of each one's readings."""
+        found: dict[int, tuple[int, Values]] = {}
+        for source in self.beside.values():
+            least, most = source.values
+            for c, m in source.multipliers.items() if hold_ms(self.meter, source.tells) else ():
+                found[c] = hold_ms(self.meter, source.tells), Values(-(-least // m), most // m)
+        return found
 
     @property
     def empty(self) -> MeterSeries:
@@ -297,9 +307,13 @@ class ReadingWindow:
         after_ms: int,
         upto_ms: int | None,
         values: Mapping[int, Values] | None = None,
+        held_ms: Mapping[int, int] | None = None,
     ) -> None:
-        """`values` by channel say what counts of what is needed beyond; without, every value does."""
-        self._conn, self._values = conn, values or {}
+        """`values` by channel say what counts of what is needed beyond; without, every value does.
+
+        `held_ms` are channels of which the last reading before counts too, and for how long.
+        """
+        self._conn, self._values, self._held_ms = conn, values or {}, held_ms or {}
         self._span = after_ms, upto_ms
         self._merged: dict[tuple[tuple[int, int], ...], tuple[Reading, ...]] = {}
         self._by_channel: dict[int, list[Reading]] = {}
@@ -312,6 +326,9 @@ class ReadingWindow:
         if not fresh:
             return
         self._by_channel |= {channel_id: [] for channel_id in fresh}
+        held = {c: (self._held_ms[c], self._values.get(c, ANY_VALUE)) for c in fresh if c in self._held_ms}
+        for channel_id, readings in readings_held(self._conn, held, after_ms).items():
+            self._by_channel[channel_id] += readings
         for channel_id, *reading in _fetch(self._conn, fresh, after_ms, upto_ms):
             self._by_channel[channel_id].append(Reading(*reading))
         if upto_ms is not None:
@@ -319,12 +336,12 @@ class ReadingWindow:
                 self._by_channel[channel_id].append(Reading(*reading))
         self._times |= {channel_id: [r.t_ms for r in self._by_channel[channel_id]] for channel_id in fresh}
 
-    def cut(self, source: MeterSource, after_ms: int, upto_ms: int) -> tuple[Reading, ...]:
-        """The meter's readings in (after, upto] and those after it that tell about them, in its finest decimals."""
+    def cut(self, source: MeterSource, hour_ms: int) -> tuple[Reading, ...]:
+        """The readings that the source's hour is made from, in its finest decimals."""
         if len(source.multipliers) > 1:
-            return span_readings(self.all_of(source), after_ms, upto_ms, source.channel, source.values)
+            return hour_readings(self.all_of(source), hour_ms, source.empty)
         [channel_id] = source.multipliers  # in the finest decimals, which are its own
-        return span_readings(self._by_channel.get(channel_id, ()), after_ms, upto_ms, source.channel, source.values)
+        return hour_readings(self._by_channel.get(channel_id, ()), hour_ms, source.empty)
 
     def all_of(self, source: MeterSource) -> tuple[Reading, ...]:
         """Everything read for a meter, in its finest decimals."""
@@ -362,6 +379,50 @@ def _fetch(conn: Conn, channel_ids: Sequence[int], after_ms: int, upto_ms: int |
         "where channel_id = any(%s) and measured_at > %s and measured_at <= %s order by channel_id, measured_at",
         (list(channel_ids), from_ms(after_ms), upto),
     ).fetchall()
+
+
+def held_channels(sources: Iterable[MeterSource]) -> dict[int, tuple[int, Values]]:
+    """Of channels beside several meters the longest that a reading is held, and what counts for all of them."""
+    found: dict[int, tuple[int, Values]] = {}
+    for source in sources:
+        for c, (held_ms, values) in source.held_ms.items():
+            longest, narrowest = found.get(c, (held_ms, values))
+            found[c] = max(longest, held_ms), values.narrowed(narrowest)
+    return found
+
+
+def readings_held(conn: Conn, held_ms: Mapping[int, tuple[int, Values]], at_ms: int) -> dict[int, list[Reading]]:
+    """Per channel, given for how long its readings are held and what counts, the last that does at or before an instant.
+
+    With it whatever was read after it up to the instant; nothing that is too old to be held.
+    """
+    if not held_ms:
+        return {}
+    limits = _limits(list(held_ms), {c: values for c, (_, values) in held_ms.items()})
+    counts = _COUNTS.format("c", f" and other.measured_at > {_AT.format('%(oldest)s::bigint')}")
+    found: dict[int, list[Reading]] = {}
+    for channel_id, *reading in conn.execute(
+        "with c as materialized (select channel_id, array(select o.channel_id from channel o "
+        "  where (o.site, o.agent, o.name) = (mine.site, mine.agent, mine.name) and o.channel_id <> mine.channel_id) as ids, "
+        f"  s.least, s.most, {_AT.format('s.low')} as low from channel mine "
+        "  join unnest(%(ids)s::int[], %(least)s::bigint[], %(most)s::bigint[], %(low)s::bigint[]) "
+        "    as s(channel_id, least, most, low) using (channel_id)) "
+        f"select c.channel_id, {_MS.format('r.measured_at')}, r.value, r.quality, r.revision from c "
+        "left join lateral (select measured_at from reading where reading.channel_id = c.channel_id "
+        f"  and measured_at <= %(at)s and measured_at > {_AT.format('%(oldest)s::bigint')} and measured_at > c.low "
+        f"  and {counts} order by measured_at desc limit 1) as last on true "
+        "cross join lateral (select * from reading where reading.channel_id = c.channel_id and measured_at <= %(at)s "
+        f"  and measured_at > {_AT.format('%(oldest)s::bigint')} and measured_at > c.low "
+        "  and measured_at >= coalesce(last.measured_at, c.low) order by measured_at) r order by 1, 2",
+        {
+            "at": from_ms(at_ms),
+            "low": [at_ms - ms for ms, _ in held_ms.values()],
+            "oldest": at_ms - max(ms for ms, _ in held_ms.values()),
+            **limits,
+        },
+    ).fetchall():
+        found.setdefault(channel_id, []).append(Reading(*reading))
+    return found
 
 
 def _fetch_following(conn: Conn, channel_ids: Sequence[int], after_ms: int, values: Mapping[int, Values]) -> list[Any]:

@@ -10,7 +10,7 @@ from plantprint.flows import Known
 from plantprint.intervals import LOOKAHEAD, CounterState
 from plantprint.times import HOUR_MS
 from plantprint_collector.books import Range
-from plantprint_collector.facts_store import Conn, MeterSource
+from plantprint_collector.facts_store import Conn, MeterSource, held_channels, readings_held
 from plantprint_collector.fed_rows import FedRows
 from plantprint_collector.ledger_marks import CHANNEL, FROM, seen_xid
 from plantprint_collector.open_meter import OpenMeter, Part
@@ -148,9 +148,12 @@ class OpenRows:
         if len(found):
             self.reach(int(found[:, 1].max()))
         told = dict(by_channel(found))
+        held = readings_held(conn, held_channels(self._sources[row] for row in rows), self.start_ms)
         for row in rows:
             source = self._sources[row]
             known = self._slow[row] = self._closely(row)
+            for channel_id in source.held_ms:
+                known.add(channel_id, held.get(channel_id, []))
             for channel_id in source.every_channel_id:
                 readings = told.get(channel_id, [])
                 known.add(channel_id, readings)

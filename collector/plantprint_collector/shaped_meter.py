@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from plantprint.facts import Reading
-from plantprint.intervals import LOOKAHEAD, CounterState, MeterSeries, meter_hour, span_readings
+from plantprint.intervals import LOOKAHEAD, CounterState, MeterSeries, meter_hour
+from plantprint.intervals.lookback import held_before, hold_ms, hour_readings
 from plantprint.times import HOUR_MS
 from plantprint_collector.facts_store import MeterSource, in_decimals_of, scale
 from plantprint_collector.open_meter import Part
@@ -40,7 +41,7 @@ class ShapedMeter:
         """Whether a change at an instant could change amounts before the start."""
         if t_ms - self.source.channel.period_s * 1000 < self._start_ms:
             return True
-        return any(stream.count_before(t_ms) <= LOOKAHEAD for stream in self._streams)
+        return any(stream.count_between(self._start_ms, t_ms) <= LOOKAHEAD for stream in self._streams)
 
     def is_certain(self, until_ms: int) -> bool:
         """Of no hour that is kept it is known that nothing changes it any more."""
@@ -108,10 +109,11 @@ class _Stream:
         else:
             self._readings.insert(at, reading)
 
-    def count_before(self, t_ms: int) -> int:
-        """How many readings before an instant decide something, as far as it matters."""
+    def count_between(self, after_ms: int, t_ms: int) -> int:
+        """How many readings after an instant and before another decide something, as far as it matters."""
         count = 0
-        for reading in self._readings:
+        for at in range(bisect_right(self._readings, after_ms, key=_instant), len(self._readings)):
+            reading = self._readings[at]
             if reading.t_ms >= t_ms or count > LOOKAHEAD:
                 break
             count += self.source.values.counts(reading)
@@ -119,7 +121,7 @@ class _Stream:
 
     def cut(self, hour_ms: int) -> _Cut:
         source = self.source
-        readings = span_readings(self._readings, hour_ms, hour_ms + HOUR_MS, source.channel, source.values)
+        readings = hour_readings(self._readings, hour_ms, source.empty)
         last_ms = readings[-1].t_ms if readings else 0
         return _Cut(readings, (self._edits, len(readings), last_ms))
 
@@ -127,7 +129,8 @@ class _Stream:
         return replace(self.source.empty, readings=cut.readings)
 
     def forget(self, hour_ms: int) -> None:
-        del self._readings[: bisect_right(self._readings, hour_ms, key=_instant)]
+        held = held_before(self._readings, hour_ms, hold_ms(self.source.meter, self.source.tells), self.source.values)
+        self._readings[: bisect_right(self._readings, hour_ms, key=_instant)] = [] if held is None else [held]
 
 
 def _instant(reading: Reading) -> int:

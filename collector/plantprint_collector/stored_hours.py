@@ -26,7 +26,7 @@ Again = Collection[str] | None
 """Meters whose readings must be looked at again in an hour; None: those of all."""
 
 # To be raised when the same readings make other intervals.
-_RULES = 1
+_RULES = 2
 _ENCODED_AT_ONCE = 500
 _COPY = "copy interval (site, meter, hour_at, amount, quality, missing_ms, made_of) from stdin (format binary)"
 _LOAD = (

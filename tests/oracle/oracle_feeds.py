@@ -292,11 +292,28 @@ def with_heat(feeds: "Feeds", plants: Sequence[Body], channels: list[Body], bloc
         for meter in several:
             meter[kind] = block
             meter["bindings"][0] |= told
-        for tells, channel in told.items():
+        named = list(told.items())
+        if told and not chance.randrange(3):
+            named.append(_other_gauge(feeds, plants, several))
+        for tells, channel in named:
             body, rows = feeds.gauge(tells)
             if rows:
                 channels.append({"channel": channel, **body})
                 blocks += feeds.blocks(channel, body["decimals"], rows)
+
+
+def _other_gauge(feeds: "Feeds", plants: Sequence[Body], several: Sequence[Body]) -> tuple[str, str]:
+    """From an edge of buckets on, what one gauge of a meter told is told by another channel, beside the same mass."""
+    chance, (binding, *_) = feeds.chance, several[0]["bindings"]
+    tells = chance.choice(sorted(binding.keys() & GAUGES.keys()))
+    edge_ms = max(plant["model"].get("bucket_s", 900) for plant in plants) * 1000
+    edge_ms = HOUR_MS if not chance.randrange(3) else edge_ms
+    at = format_instant((feeds.start_ms + chance.randrange(feeds.hours * HOUR_MS)) // edge_ms * edge_ms)
+    other = f"{binding[tells]}-new"
+    for meter in several:
+        (old,) = meter["bindings"]
+        meter["bindings"] = [{**old, "valid_to": at}, {**old, "valid_from": at, tells: other}]
+    return tells, other
 
 
 def _heat(chance: random.Random, base: Body, *, has_wrap: bool) -> tuple[str, Body, list[str]]:

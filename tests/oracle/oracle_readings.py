@@ -99,13 +99,14 @@ def _told(
     if stream is None or is_level:  # What told the level of a store that has gone tells no amount.
         return counter_hour([], Fraction(1), 0, hour)
     since_ms = max(_followed_since(meter, binding), plant.came.get((meter["id"], binding["channel"]), -(2**62)))
-    place = (since_ms, str(binding.get("ratio", 1)), meter["id"], hour.start_ms)
+    of_binding = [str(binding.get(name)) for name in ("ratio", "pressure", "temperature")]
+    place = (since_ms, " ".join(of_binding), meter["id"], hour.start_ms)
     if place in stream.told:
         return stream.told[place]
     rules = _Rules(plant, meter["id"], binding, stream.body)
     step, max_gap_ms = rules.of(binding, meter).step, meter.get("max_gap_s", 300) * 1000
     values = [v for v in stream.values if v.t_ms > since_ms and rules.at(v.t_ms).can_be(v.value)]
-    # What is read beside a channel is followed from the hour in which the channel begins to tell anything.
+    # The power beside a channel is followed from the hour in which the channel begins to tell anything.
     begun_ms = values[0].t_ms if values else 0
     if stream.body["kind"] == "counter":
         # An hour is accounted from its own readings and the four after it: what ends later is not known to it.
@@ -127,8 +128,7 @@ def _told(
         values = [v for v in stream.values if rules.of(binding, meter).can_be(v.value)]
         buckets = amount_hour(values, step, stream.period_ms, hour)
     if "steam" in meter or "condensate" in meter:
-        since_ms = -(2**62) if stream.body["kind"] == "amount" else _hour_before(begun_ms)
-        buckets = heat_of(meter, buckets, _gauges(meter, binding, known, since_ms), hour)
+        buckets = heat_of(meter, buckets, _gauges(meter, binding, known), hour)
     stream.told[place] = buckets
     return buckets
 
@@ -217,15 +217,14 @@ def _hour_before(t_ms: int) -> int:
 
 
 def _gauges(
-    meter: Mapping[str, Any], binding: Mapping[str, Any], known: Mapping[str, Stream], since_ms: int
+    meter: Mapping[str, Any], binding: Mapping[str, Any], known: Mapping[str, Stream]
 ) -> dict[str, Gauge | None]:
-    """Those that the binding names, None where nobody reads one."""
+    """Those that the binding names, None where nobody reads one: all that they ever said, whatever counted the mass then."""
     found: dict[str, Gauge | None] = {}
     for name in ("pressure", "temperature"):
         if name in binding:
             read = known.get(binding[name])
-            values = [] if read is None else [value for value in read.values if value.t_ms > since_ms]
-            found[name] = None if read is None else gauge(meter, name, read.body, values)
+            found[name] = None if read is None else gauge(meter, name, read.body, read.values)
     return found
 
 

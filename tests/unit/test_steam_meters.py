@@ -253,6 +253,28 @@ def test_a_pressure_is_held_over_the_exchange_of_what_counts_the_mass(channel: s
     assert found["meters"][-1] == accounted(example())["meters"][-1]
 
 
+@pytest.mark.parametrize("at", ["02:00", "02:30"])
+@pytest.mark.parametrize("name", ["pressure", "channel"])
+def test_what_was_read_of_a_gauge_before_its_binding_began_is_held_after_it(name: str, at: str) -> None:
+    """Another gauge, or another device beside the same gauge, which is not read again after the exchange."""
+    body, instant = example(), f"2026-01-01T{at}:00Z"
+    meter = body["plants"][0]["model"]["meters"][0]
+    meter["steam"] = {**meter["steam"], "hold_s": 86_400}
+    (binding,) = meter["bindings"]
+    number = [c["channel"] for c in body["channels"]].index(binding[name])
+    held = body["readings"][[r["channel"] for r in body["readings"]].index(binding["pressure"])]
+    held["rows"] = [[t, held["rows"][0][1]] for t, _ in held["rows"] if t <= instant]
+    held["rows"].insert(0, ["2026-01-01T01:10:00Z", held["rows"][0][1]])
+    wanted = accounted(body)
+    told = next(r for r in body["readings"] if r["channel"] == binding[name])
+    body["channels"].append({**body["channels"][number], "channel": "gw/other"})
+    body["readings"].append({**told, "channel": "gw/other"})
+    meter["bindings"] = [{**binding, "valid_to": instant}, {**binding, name: "gw/other", "valid_from": instant}]
+    found = accounted(body)
+    assert found["accounted"] == wanted["accounted"] != {}
+    assert found["meters"] == wanted["meters"]
+
+
 def test_the_accuracy_of_the_mass_is_that_of_its_heat() -> None:
     body = example()
     body["plants"][0]["model"]["meters"][0]["accuracy_class"] = "1"

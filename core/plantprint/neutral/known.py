@@ -9,9 +9,10 @@ from functools import cached_property
 from plantprint.factor_series import FactorSeries
 from plantprint.factors import Factor, builtin_factors
 from plantprint.facts import Channel, Issue, ProductionEvent, Quality, Reading
-from plantprint.intervals import Feed, MeterHour, MeterSeries, binding_from_ms, hour_feeds, span_readings, values_of
+from plantprint.intervals import Feed, MeterHour, MeterSeries, binding_from_ms, hour_feeds
 from plantprint.intervals.amounts import Quantity, quantities_hour
 from plantprint.intervals.grid import span_grid
+from plantprint.intervals.lookback import hour_readings
 from plantprint.known_meters import followed_meters
 from plantprint.neutral.document import Facts, FactsError, StatedAmounts
 from plantprint.neutral.stated import fraction, hourly_series, known_by, own_factors, stated_events
@@ -112,9 +113,8 @@ class KnownFacts:
 
     def _told(self, meter: Meter, binding: Binding, name: str, tells: Beside | None, hour_ms: int) -> MeterSeries:
         channel, readings = self.series[name]
-        values = values_of(channel, meter, binding.ratio, tells)
-        window = span_readings(readings, hour_ms, hour_ms + HOUR_MS, channel, values)
-        return MeterSeries(channel, meter, binding.ratio, window, tells=tells)
+        series = MeterSeries(channel, meter, binding.ratio, (), tells=tells)
+        return replace(series, readings=hour_readings(readings, hour_ms, series))
 
 
 def known_facts(facts: Facts, known_at_ms: int | None) -> KnownFacts:
