@@ -20,7 +20,6 @@ from plantprint_collector.facts_store import (
     Conn,
     MeterSource,
     ModelVersion,
-    ReadingWindow,
     StoredChannel,
     count_factors,
     first_readings_ms,
@@ -31,11 +30,11 @@ from plantprint_collector.facts_store import (
     load_models,
     meter_sources,
     model_at,
-    reach_back_ms,
 )
 from plantprint_collector.series_store import load_series
 from plantprint_collector.site_events import SiteEvents
 from plantprint_collector.stored_hours import Kept, fingerprint, keep_nothing
+from plantprint_collector.stored_readings import ReadingWindow, reach_back_ms
 
 Range = tuple[int, int]
 _Found = TypeVar("_Found")

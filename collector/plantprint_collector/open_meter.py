@@ -8,7 +8,8 @@ import numpy as np
 from plantprint.facts import Issue, Reading
 from plantprint.intervals import LOOKAHEAD, CounterState, MeterHour, MeterSeries, meter_span, span_readings
 from plantprint.times import HOUR_MS, hour_floor
-from plantprint_collector.facts_store import MeterSource, in_decimals_of, scale
+from plantprint_collector.facts_store import MeterSource, in_decimals_of
+from plantprint_collector.stored_readings import scale
 
 # With this many readings in a tail the older ones are folded into the certain part.
 _TAIL_READINGS_MAX = 64

@@ -10,7 +10,7 @@ from plantprint.flows import Known
 from plantprint.intervals import LOOKAHEAD, CounterState
 from plantprint.times import HOUR_MS
 from plantprint_collector.books import Range
-from plantprint_collector.facts_store import Conn, MeterSource, held_channels, readings_held
+from plantprint_collector.facts_store import Conn, MeterSource
 from plantprint_collector.fed_rows import FedRows
 from plantprint_collector.ledger_marks import CHANNEL, FROM, seen_xid
 from plantprint_collector.open_meter import OpenMeter, Part
@@ -19,6 +19,7 @@ from plantprint_collector.plain_counters import PlainCounters, is_calm
 from plantprint_collector.settled_hour import Seen
 from plantprint_collector.shaped_meter import ShapedMeter
 from plantprint_collector.spans import by_channel, readings_since
+from plantprint_collector.stored_readings import held_channels, readings_held
 
 Ints = NDArray[np.int64]
 

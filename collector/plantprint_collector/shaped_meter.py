@@ -14,8 +14,9 @@ from plantprint.facts import Reading
 from plantprint.intervals import LOOKAHEAD, CounterState, MeterSeries, meter_hour
 from plantprint.intervals.lookback import held_before, hold_ms, hour_readings
 from plantprint.times import HOUR_MS
-from plantprint_collector.facts_store import MeterSource, in_decimals_of, scale
+from plantprint_collector.facts_store import MeterSource, in_decimals_of
 from plantprint_collector.open_meter import Part
+from plantprint_collector.stored_readings import scale
 
 
 class ShapedMeter:
