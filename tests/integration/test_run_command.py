@@ -84,7 +84,8 @@ def test_kill_9_of_every_part_is_survived_and_of_the_supervisor_leaves_nothing(f
     with running_plant(folder) as plant:
         plant.wait_live()
         for part in ("edge", "collector", "broker", "postgres", "api", "simulator"):
-            pid = plant.pid(part)
+            # The page may be live by what the run before read.
+            pid = plant.wait(f"{part} runs", partial(plant.pid, part), 60)
             os.kill(pid, signal.SIGKILL)
             plant.wait(f"{part} again", partial(is_another, plant, part, pid), 60)
             plant.wait_live()
