@@ -18,6 +18,8 @@ ARGUMENTS = [
 ]  # fmt: skip
 START_S_MAX = 60.0
 
+_ANSWER_MS = 120_000
+
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[str]:
@@ -36,7 +38,8 @@ def chromium() -> Iterator[str]:
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     """The test's own view of it, without cookies or pages of another; what it opens is closed with it."""
     async with async_playwright() as playwright:
-        opened = await playwright.chromium.connect_over_cdp(chromium)
+        # Once it has begun to listen, on a busy machine it can be long in answering.
+        opened = await playwright.chromium.connect_over_cdp(chromium, timeout=_ANSWER_MS)
         yield opened
         await opened.close()
 
